@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make book` and `make test`.
+PYTHON ?= python3
+PRESET ?= laptop
+PORT ?= 8000
+PARAMS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+TESTS ?= tests notebooks
+
+.DEFAULT_GOAL := help
+.PHONY: help book serve test notebooks lint bench clean .venv
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[.a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PRESET=smoke|laptop|paper   how much is computed (default laptop); other presets build into _build/PRESET/"
+	@echo "  PARAMS=\"02:trials=9\"         notebook parameters, NOTEBOOK:NAME=VALUE, several separated by spaces"
+	@echo "  PYTHON=python3.12           the interpreter that .venv is made from (3.11 or newer)"
+
+.venv: $(STAMP) ## create .venv and install everything, pinned by constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "could not create .venv (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,book,test,cluster]' -c constraints.txt
+	@touch $@
+
+book: $(STAMP) ## execute what has changed and build the website into _build/html
+	@$(BIN)/python -m pipeline book --preset $(PRESET) $(addprefix -p ,$(PARAMS))
+
+serve: book ## build the book, then serve it at http://localhost:8000
+	@$(BIN)/python -m pipeline serve --preset $(PRESET) $(addprefix -p ,$(PARAMS)) --port $(PORT)
+
+test: book ## build the book, then run every test, the notebooks at the smoke preset included
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --nbmake $(TESTS)
+
+notebooks: $(STAMP) ## write runnable .ipynb files into _build/notebooks
+	@$(BIN)/python -m pipeline notebooks
+
+lint: $(STAMP) ## ruff on the modules and on the notebooks' code
+	@$(BIN)/python -m pipeline lint
+
+bench: $(STAMP) ## run the benchmarks
+	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python "$$f" || exit 1; done
+
+clean: ## remove what was built; .venv stays
+	rm -rf _build book/_executed book/_generated
