@@ -22,9 +22,7 @@ def parse_parameters(given: list[str], names: list[str]) -> dict[str, dict[str, 
             raise BookError(f"PARAMS: {text!r} is not of the form NOTEBOOK:NAME=VALUE, as in 02:trials=9")
         matches = [known for known in names if known == notebook or known.split("_")[0] == notebook]
         if not matches:
-            raise BookError(
-                f"PARAMS: there is no notebook {notebook!r}; the notebooks are {', '.join(names)}"
-            )
+            raise BookError(f"PARAMS: there is no notebook {notebook!r}; the notebooks are {', '.join(names)}")
         parsed.setdefault(matches[0], {})[name] = yaml.safe_load(value)
     return parsed
 
@@ -52,9 +50,7 @@ def serve(folder: Path, port: int) -> None:
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     try:
-        server = ThreadingHTTPServer(
-            ("127.0.0.1", port), partial(SimpleHTTPRequestHandler, directory=str(folder))
-        )
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(SimpleHTTPRequestHandler, directory=str(folder)))
     except OSError as error:
         raise BookError(f"port {port}: {error.strerror}; name another one: make serve PORT=8001") from None
     print(f"http://localhost:{server.server_port} (Ctrl-C ends it)", flush=True)
@@ -95,9 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except BookError as error:
         print(
-            f"\nThe build stopped; the previous book is as it was.\n{error}"
-            if options.command == "book"
-            else error,
+            f"\nThe build stopped; the previous book is as it was.\n{error}" if options.command == "book" else error,
             file=sys.stderr,
         )
         return 1

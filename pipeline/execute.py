@@ -4,6 +4,7 @@ Progress goes to stdout, one JSON object a line. The output appears whole or not
 its standard input closes, which is when the build that started it has gone, however it went.
 """
 
+import _thread
 import json
 import os
 import re
@@ -14,7 +15,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import _thread
 import nbformat
 
 from pipeline import source as sources

@@ -28,8 +28,7 @@ from pipeline.source import check_preset, read, sources
 HERE = Path(__file__).parent
 RUNNER = [HERE / "execute.py", HERE / "source.py"]
 ONE_THREAD = {
-    name: "1"
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 }
 
 
@@ -208,9 +207,7 @@ def notebook_action(build: Build, path: Path, children: Children, progress: Prog
                 str(build.folder / "failed" / f"{name}.ipynb"),
                 json.dumps(build.given(name)),
             ],
-            env=environment(build.root)
-            | ONE_THREAD
-            | {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+            env=environment(build.root) | ONE_THREAD | {"PYTHONHASHSEED": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -354,9 +351,7 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
             targets=[str(build.html / "index.html")],
             task_dep=[*names, "scorecard"],
             uptodate=[
-                config_changed(
-                    {"files": [str(file) for file in files], "notebooks": names, "versions": versions}
-                )
+                config_changed({"files": [str(file) for file in files], "notebooks": names, "versions": versions})
             ],
         )
     )

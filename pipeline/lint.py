@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pipeline.source import Source, read, sources
 
-NOT_IN_NOTEBOOKS = "E402,B018,E501,I001"  # imports may come late, a last expression shows itself, cells are blocks of their own
+NOT_IN_NOTEBOOKS = (
+    "E402,B018,E501,I001"  # imports may come late, a last expression shows itself, cells are blocks of their own
+)
 
 
 def as_module(source: Source) -> str:

@@ -63,9 +63,7 @@ def check_toc(root: Path, notebooks: list[str]) -> None:
 def book_files(root: Path) -> list[Path]:
     """The files that the site is made from, executed notebooks and the scorecard aside."""
     files = [
-        path
-        for path in root.iterdir()
-        if path.suffix in (".md", ".cff", ".yml", ".toml") or path.name == "LICENSE"
+        path for path in root.iterdir() if path.suffix in (".md", ".cff", ".yml", ".toml") or path.name == "LICENSE"
     ]
     for path in (root / "book").rglob("*"):
         parts = path.relative_to(root / "book").parts
@@ -111,9 +109,7 @@ def render(folder: Path, run: Callable[..., tuple[int, str]]) -> Path:
         "-n",
         "--keep-going",
     ]
-    path = os.pathsep.join([str(folder / "book" / "_ext"), os.environ.get("PYTHONPATH", "")]).rstrip(
-        os.pathsep
-    )
+    path = os.pathsep.join([str(folder / "book" / "_ext"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     code, log = run(command, cwd=folder, env={"PYTHONPATH": path, "NO_COLOR": "1"})
     log = re.sub(r"\x1b\[[0-9;]*m", "", log)
     (folder.parent / "sphinx.log").write_text(log, encoding="utf-8")
@@ -130,8 +126,7 @@ def _complaints(log: str, folder: Path) -> str:
     lines = [
         executed.sub(r"notebooks/\1.md (executed)", line.replace(f"{folder}/", ""))
         for line in log.splitlines()
-        if re.search(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b", line)
-        and "warnings treated as errors" not in line
+        if re.search(r"\b(WARNING|ERROR|CRITICAL|Error|Exception)\b", line) and "warnings treated as errors" not in line
     ]
     return "\n".join(f"    {line.strip()}" for line in dict.fromkeys(lines or log.splitlines()[-15:]))
 

@@ -44,17 +44,11 @@ class Source:
             statements = ast.parse(cells[0].source).body
         except SyntaxError as error:
             at = line + (error.lineno or 1) - 1
-            raise BookError(
-                f"{self.path.name}, line {at}: the parameters cell is not Python: {error.msg}"
-            ) from None
+            raise BookError(f"{self.path.name}, line {at}: the parameters cell is not Python: {error.msg}") from None
         defaults: dict[str, Any] = {}
         for statement in statements:
             at = line + statement.lineno - 1
-            targets = (
-                statement.targets
-                if isinstance(statement, ast.Assign)
-                else [getattr(statement, "target", None)]
-            )
+            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
             value = getattr(statement, "value", None)
             if value is None or len(targets) != 1 or not isinstance(targets[0], ast.Name):
                 if isinstance(statement, ast.Expr) and isinstance(value, ast.Constant):
@@ -137,6 +131,8 @@ def runnable(path: Path, **given: Any) -> nbformat.NotebookNode:
         from papermill.parameterize import parameterize_notebook
 
         source.notebook.metadata.setdefault("papermill", {})
+        for cell in source.notebook.cells:
+            cell.metadata.setdefault("tags", [])
         return parameterize_notebook(source.notebook, changed, kernel_name="python3", language="python")
     return source.notebook
 
