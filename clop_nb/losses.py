@@ -30,7 +30,7 @@ from torch.autograd import forward_ad
 __all__ = ["CLOPLoss", "barlow_twins", "clop", "dcl", "info_nce", "sup_con", "vicreg"]
 
 # info_nce runs in row chunks when its 2N x 2N logits have more entries than this.
-CHUNK_ABOVE = 2048 * 2048
+CHUNK_ABOVE = 1024 * 1024
 # Entries of one chunk's block of logits: 4 MiB of float32.
 CHUNK_ENTRIES = 2**20
 
@@ -47,7 +47,7 @@ def info_nce(z0: Tensor, z1: Tensor, temperature: float = 0.5) -> Tensor:
     The paper's Eq. (1) is the same without the factor 1/(2N). At exact collapse the value is ln(2N - 1) and the
     gradient is zero.
 
-    Above 2N = 2048 rows the logits are formed in row chunks, never all at once: same value, same gradient, a
+    Above 2N = 1024 rows the logits are formed in row chunks, never all at once: same value, same gradient, a
     fraction of the memory. Under ``torch.compile`` and ``torch.func`` the plain form runs at every size, and so it
     does for second derivatives.
 
