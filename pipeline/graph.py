@@ -27,6 +27,7 @@ from pipeline.source import check_preset, read, sources
 
 HERE = Path(__file__).parent
 RUNNER = [HERE / "execute.py", HERE / "source.py"]
+UNCAPTURED = {"capture": False}  # doit's capture swaps sys.stdout, which two threads at once leave swapped
 ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 }
@@ -278,6 +279,7 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
                 [(notebook_action(build, path, children, progress),)],
                 file_dep=files,
                 targets=[str(output)],
+                io=UNCAPTURED,
                 uptodate=[config_changed({"given": build.given(path.stem), "versions": versions})],
             )
         )
@@ -305,6 +307,7 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
             file_dep=sorted(map(str, {*executed, *paper, HERE / "scorecard.py"})),
             targets=cards,
             task_dep=names,
+            io=UNCAPTURED,
             uptodate=[config_changed({"preset": build.preset, "notebooks": names})],
         )
     )
@@ -350,8 +353,11 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
             file_dep=sorted(map(str, {*executed, *cards, *files, *used, HERE / "site.py"})),
             targets=[str(build.html / "index.html")],
             task_dep=[*names, "scorecard"],
+            io=UNCAPTURED,
             uptodate=[
-                config_changed({"files": [str(file) for file in files], "notebooks": names, "versions": versions})
+                config_changed(
+                    {"files": [str(file.relative_to(root)) for file in files], "notebooks": names, "versions": versions}
+                )
             ],
         )
     )

@@ -15,7 +15,7 @@ from pipeline.imports import module_files
         ("def later():\n    from clop_nb.first import VALUE", {"__init__", "first", "inner"}),
         ("from clop_nb import __version__", {"__init__", "unused"}),
         ("import clop_nb", {"__init__", "unused"}),
-        ("this is not Python", {"__init__", "first", "inner", "paper", "second", "unused"}),
+        ("def (", {"__init__", "first", "inner", "paper", "second", "unused"}),
     ],
 )
 def test_modules_that_code_needs(fresh, code, files):
