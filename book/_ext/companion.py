@@ -199,7 +199,7 @@ class ScorecardDirective(SphinxDirective):
     """`{scorecard}`: every claim of the paper, one row for each verdict stated on it."""
 
     headings = ("Claim", "What the paper says", "The paper", "This companion", "Verdict")
-    widths = (8, 28, 16, 16, 32)
+    widths = (7, 27, 16, 15, 35)
 
     def run(self) -> list[nodes.Node]:
         rows = scorecard(Path(self.env.srcdir))

@@ -59,8 +59,23 @@
     return { paper, ink, grid };
   }
 
-  function dress(layout) {
+  // The axes that the traces use, named or not: only a named one can be dressed.
+  function axes(data) {
+    const used = {};
+    for (const trace of data) {
+      if (/3d$|^surface$|^cone$|^isosurface$|^volume$/.test(trace.type || "")) used[trace.scene || "scene"] = {};
+      else {
+        used[(trace.xaxis || "x").replace("x", "xaxis")] = {};
+        used[(trace.yaxis || "y").replace("y", "yaxis")] = {};
+      }
+    }
+    return used;
+  }
+
+  function dress(figure) {
     const { paper, ink, grid } = themed();
+    const layout = Object.assign(axes(figure.data), figure.layout);
+    if (!layout.margin) layout.margin = { l: 50, r: 10, t: layout.title ? 60 : 20, b: 40 };
     const dressed = Object.assign({}, layout, {
       paper_bgcolor: paper,
       plot_bgcolor: paper,
@@ -109,7 +124,7 @@
       const Plotly = await plotly();
       holder.appendChild(plot);
       holder.classList.add("plotly-drawn"); // hides the picture on screen, not in print
-      await Plotly.newPlot(plot, figure.data, dress(figure.layout), CONFIG);
+      await Plotly.newPlot(plot, figure.data, dress(figure), CONFIG);
       drawn.set(plot, figure);
       holder.dataset.drawn = "yes";
     } catch (error) {
@@ -135,7 +150,7 @@
 
   function redress() {
     for (const [plot, figure] of drawn) {
-      const layout = dress(figure.layout);
+      const layout = dress(figure);
       const scene = plot.layout && plot.layout.scene && plot.layout.scene.camera;
       if (scene && layout.scene) layout.scene.camera = scene; // keep the reader's rotation
       window.Plotly.react(plot, plot.data, layout, CONFIG);
