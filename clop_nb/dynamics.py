@@ -28,6 +28,8 @@ COLLAPSE_NORM = 0.9
 _BLOCK_ELEMENTS = 400_000
 # The fast path infers norms from inner products and drifts by rounding, so it normalises exactly now and then.
 _STEPS_BETWEEN_EXACT_NORMS = 16
+# A basis of the span costs about as much as this many steps.
+_STEPS_WORTH_REDUCING = 50
 
 
 class Trajectory(NamedTuple):
@@ -140,7 +142,8 @@ def settle(
     """Take ``steps`` steps of :func:`step`, fast and without recording anything or building a graph.
 
     Same arguments and result as repeated :func:`step`, to rounding. Configurations run in blocks that stay in cache;
-    without a pull both norms follow from :math:`x_i^\\top \\sum_j x_j`, and the update is one rank-one correction.
+    without a pull they run in coordinates of their own span, both norms follow from :math:`x_i^\\top \\sum_j x_j`,
+    and the update is one rank-one correction.
 
     Raises:
         ValueError: as :func:`step`, or if steps is not an integer of at least 0.
@@ -149,6 +152,11 @@ def settle(
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
         raise ValueError(f"steps must be an integer of at least 0, got {steps!r}")
     batch, (k, m) = x.shape[:-2], x.shape[-2:]
+    # k points never leave their span: without a pull, k coordinates each say the same as m.
+    reduced = prototypes is None and m > k and steps >= _STEPS_WORTH_REDUCING
+    if reduced:
+        basis, coordinates = torch.linalg.qr(x.mT)  # (..., m, k), (..., k, k)
+        x, m = coordinates.mT, k
     flat = x.reshape(-1, k, m).clone()
     lr = lr.expand(*batch, 1, 1).reshape(-1, 1, 1)
     weight = clop_weight.expand(*batch, 1, 1).reshape(-1, 1, 1)
@@ -164,7 +172,8 @@ def settle(
             _settle_pulled(rows, lr[block], own, weight[block], steps, tangent)
         else:
             _settle_free(rows, lr[block], steps, tangent)
-    return flat.reshape(x.shape)
+    settled = flat.reshape(x.shape)
+    return torch.nn.functional.normalize(settled @ basis.mT, dim=-1) if reduced else settled
 
 
 def simulate(

@@ -216,7 +216,8 @@ def vicreg(
 
     .. math::
         \mathcal L = \lambda \frac{\lVert z_0 - z_1 \rVert_F^2}{Nd}
-            + \frac{\mu}{2} \sum_{v} \frac1d \sum_{j=1}^d \max\big(0, 1 - \sqrt{\operatorname{Var}(z_{v,j}) + 10^{-4}}\big)
+            + \frac{\mu}{2} \sum_{v} \frac1d \sum_{j=1}^d
+              \max\big(0, 1 - \sqrt{\operatorname{Var}(z_{v,j}) + 10^{-4}}\big)
             + \nu \sum_{v} \frac1d \sum_{i \neq j} [\operatorname{Cov}(z_v)]_{ij}^2
 
     Variance and covariance are the unbiased ones (N - 1), v runs over the two views. The 1/d of the invariance

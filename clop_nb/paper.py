@@ -32,7 +32,9 @@ def _table_1() -> dict[str, float]:
         "tiny top5": (0.868, 0.909, 0.900, 0.893),
     }
     weights = (0.1, 0.5, 1.0, 1.5)
-    return {f"{row} lambda={w}": value for row, values in rows.items() for w, value in zip(weights, values, strict=True)}
+    return {
+        f"{row} lambda={w}": value for row, values in rows.items() for w, value in zip(weights, values, strict=True)
+    }
 
 
 # ImageNet-1K accuracy in percent; what the paper marks '-' is absent.

@@ -100,7 +100,9 @@ def plotly_sphere() -> Any:
 def plotly_layout(figure: Any, height: int = 420) -> Any:
     """Give a plotly figure the book's fonts, margins and opaque background; returns it."""
     hidden = {"visible": False}
-    figure.update_layout(height=height, margin={"l": 0, "r": 0, "t": 30, "b": 0}, paper_bgcolor="white", plot_bgcolor="white")
+    figure.update_layout(
+        height=height, margin={"l": 0, "r": 0, "t": 30, "b": 0}, paper_bgcolor="white", plot_bgcolor="white"
+    )
     figure.update_layout(font={"color": INK, "size": 13}, legend={"orientation": "h", "y": -0.02})
     figure.update_scenes(xaxis=hidden, yaxis=hidden, zaxis=hidden, aspectmode="cube")
     return figure

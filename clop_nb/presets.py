@@ -46,7 +46,8 @@ def choose(
     Raises:
         ValueError: if the preset is unknown or the value fails the check; it names the parameter and what is accepted.
     """
-    value = preset_values(preset, smoke=smoke, laptop=laptop, paper=paper) if given is None else given
+    default = preset_values(preset, smoke=smoke, laptop=laptop, paper=paper)
+    value = default if given is None else given
     if check is not None:
         try:
             acceptable = bool(check(value))

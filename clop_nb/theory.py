@@ -145,8 +145,8 @@ def growth_ratio(k: int, lr: float) -> float:
     r"""The one number that the paper's step depends on: :math:`r = (\eta - 1)/(1 + \eta/(k-1))`.
 
     The step is :math:`x_i \leftarrow \mathrm{normalise}(x_i - (1+r)\mu)`. On balanced sets
-    :math:`\lvert\mu\rvert/\sqrt{1-\lvert\mu\rvert^2}` is multiplied by :math:`\lvert r \rvert` at each step; at complete
-    collapse deviations are multiplied by :math:`-1/r`; :math:`r = 1` exactly at :func:`critical_lr`.
+    :math:`\lvert\mu\rvert/\sqrt{1-\lvert\mu\rvert^2}` is multiplied by :math:`\lvert r \rvert` at each step; at
+    complete collapse deviations are multiplied by :math:`-1/r`; :math:`r = 1` exactly at :func:`critical_lr`.
 
     Raises:
         ValueError: if k is out of range or lr is not a positive finite number.

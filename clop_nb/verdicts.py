@@ -41,7 +41,11 @@ class Verdict:
     device: str = "cpu"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {MIME: asdict(self), "text/html": self._html(), "text/plain": f"{self.id}: {self.verdict}. {self.sentence}"}
+        return {
+            MIME: asdict(self),
+            "text/html": self._html(),
+            "text/plain": f"{self.id}: {self.verdict}. {self.sentence}",
+        }
 
     def _html(self) -> str:
         claim = CLAIMS[self.id]
