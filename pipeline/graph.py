@@ -27,7 +27,7 @@ from pipeline.source import check_preset, read, sources
 
 HERE = Path(__file__).parent
 RUNNER = [HERE / "execute.py", HERE / "source.py"]
-UNCAPTURED = {"capture": False}  # doit's capture swaps sys.stdout, which two threads at once leave swapped
+UNCAPTURED = {"capture": False}  # doit's capture swaps sys.stdout; two threads at once leave it swapped
 ONE_THREAD = {
     name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 }
@@ -35,7 +35,7 @@ ONE_THREAD = {
 
 @dataclass(frozen=True)
 class Build:
-    """One book: a project, a preset, and parameters by notebook name. Only the plain laptop book lands in _build/html."""
+    """One book: a project, a preset, and parameters by notebook name. Only the plain laptop book is in _build/html."""
 
     root: Path
     preset: str = "laptop"

@@ -43,9 +43,9 @@ def lint_notebook(root: Path, path: Path) -> list[str]:
     )
     if done.returncode not in (0, 1):
         return [f"{path.relative_to(root)}: {done.stderr.strip()}"]
+    found = [(each["location"], each["code"] or "syntax", each["message"]) for each in json.loads(done.stdout)]
     return [
-        f"{path.relative_to(root)}:{found['location']['row']}:{found['location']['column']}: {found['code'] or 'syntax'} {found['message']}"
-        for found in json.loads(done.stdout)
+        f"{path.relative_to(root)}:{place['row']}:{place['column']}: {code} {message}" for place, code, message in found
     ]
 
 

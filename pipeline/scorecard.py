@@ -8,6 +8,7 @@ import csv
 import importlib
 import io
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def rows(claims: dict[str, dict[str, Any]], notebooks: list[Path], preset: str) 
     for notebook in notebooks:
         seen: set[str] = set()
         for record in stated(notebook):
-            claim = record.get("id") or record.get("claim_id") or record.get("claim")
+            claim = record.get("id")
             if claim not in claims:
                 raise BookError(
                     f"{notebook.stem}: a verdict on {claim!r}, which is no claim of clop_nb.paper ({', '.join(claims)})"
@@ -78,7 +79,7 @@ def rows(claims: dict[str, dict[str, Any]], notebooks: list[Path], preset: str) 
             if record:
                 row["preset"] = record.get("preset") or preset
                 row["device"] = record.get("device") or "cpu"
-            table.append(row)
+            table.append({key: _finite(value) for key, value in row.items()})
     return table
 
 
@@ -89,6 +90,11 @@ def as_csv(table: list[dict[str, Any]]) -> str:
     for row in table:
         writer.writerow({key: _plain(row[key]) for key in FIELDS})
     return text.getvalue()
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: "inf" and "nan" stand as text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:
@@ -103,7 +109,11 @@ def claims_of(root: Path) -> dict[str, dict[str, Any]]:
     sys.path.insert(0, str(root))
     paper = importlib.import_module("clop_nb.paper")
     return {
-        name: {"where": claim.where, "statement": claim.statement, "paper": dict(claim.printed)}
+        name: {
+            "where": claim.where,
+            "statement": claim.statement,
+            "paper": dict(claim.printed) or getattr(claim, "text", None),
+        }
         for name, claim in paper.CLAIMS.items()
     }
 

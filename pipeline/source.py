@@ -123,7 +123,7 @@ def _first_line(text: list[str], cell: nbformat.NotebookNode, start: int) -> int
 
 
 def runnable(path: Path, **given: Any) -> nbformat.NotebookNode:
-    """A checked notebook, as `make notebooks` writes it; given parameters become the defaults that papermill replaces."""
+    """A checked notebook, as `make notebooks` writes it; given parameters are injected as papermill does it."""
     source = read(path)
     source.check_parameters(given)
     changed = {name: value for name, value in given.items() if source.parameters[name] != value}

@@ -81,7 +81,8 @@ class Project:
                    "  - file: book/_executed/01_one\n  - file: book/_executed/02_two\n")  # fmt: skip
         self.write("_config.yml", "title: Tiny\nonly_build_toc_files: true\nexecute: {execute_notebooks: 'off'}\n"
                    "bibtex_bibfiles: [book/references.bib]\n"
-                   "sphinx: {config: {bibtex_reference_style: author_year, suppress_warnings: [mystnb.unknown_mime_type]}}\n")  # fmt: skip
+                   "sphinx: {config: {bibtex_reference_style: author_year, "
+                   "suppress_warnings: [mystnb.unknown_mime_type]}}\n")  # fmt: skip
 
     def write(self, name: str, text: str) -> None:
         path = self.root / name
