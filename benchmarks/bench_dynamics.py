@@ -1,6 +1,6 @@
 """Config-steps per second of the collapse dynamics: the fast path against two plain forms, in one run.
 
-Run ``python -m benchmarks.dynamics``; it interleaves the contestants and prints medians and ratios.
+Run ``make bench``; it interleaves the contestants and prints medians and ratios.
 """
 
 from __future__ import annotations
