@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.source import Source, read, sources
 
 NOT_IN_NOTEBOOKS = (
-    "E402,B018,E501,I001"  # imports may come late, a last expression shows itself, cells are blocks of their own
+    "E402,B018,E501,I001,PT018"  # imports may come late, a last expression shows itself, cells are blocks of their own
 )
 
 
