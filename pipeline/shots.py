@@ -1,6 +1,6 @@
 """Pictures of every page of the built book, in both themes and two widths, and one contact sheet of them.
 
-    python -m pipeline.shots [SITE [OUTPUT]]        default: _build/html, _build/shots
+python -m pipeline.shots [SITE [OUTPUT]]        default: _build/html, _build/shots
 """
 
 import functools
@@ -11,7 +11,15 @@ import sys
 import threading
 from pathlib import Path
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 WIDTHS = {"wide": 1280, "narrow": 390}
 THEMES = ("light", "dark")
 SKIPPED = ("genindex.html", "search.html", "index.html")
@@ -28,7 +36,11 @@ def take(site: Path, output: Path, chromium: str) -> list[Path]:
     from playwright.sync_api import sync_playwright
 
     output.mkdir(parents=True, exist_ok=True)
-    pages = sorted(path.relative_to(site) for path in site.rglob("*.html") if "_static" not in path.parts and path.name not in SKIPPED)
+    pages = sorted(
+        path.relative_to(site)
+        for path in site.rglob("*.html")
+        if "_static" not in path.parts and path.name not in SKIPPED
+    )
     made = []
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site))) as server,
@@ -44,8 +56,12 @@ def take(site: Path, output: Path, chromium: str) -> list[Path]:
                     page.goto(f"http://127.0.0.1:{server.server_port}/{name}")
                     page.evaluate("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
                     height = min(page.evaluate("() => document.body.scrollHeight") + 200, LONGEST)
-                    page.set_viewport_size({"width": width, "height": height})  # everything in view, so every figure is drawn
-                    page.wait_for_function("() => [...document.querySelectorAll('.plotly-figure')].every((n) => ['yes', 'failed'].includes(n.dataset.drawn))")
+                    page.set_viewport_size(
+                        {"width": width, "height": height}
+                    )  # everything in view, so every figure is drawn
+                    page.wait_for_function(
+                        "() => [...document.querySelectorAll('.plotly-figure')].every((n) => ['yes', 'failed'].includes(n.dataset.drawn))"
+                    )
                     page.wait_for_timeout(300)
                     file = output / f"{name.stem}_{width_name}_{theme}.png"
                     page.screenshot(path=file)
@@ -68,7 +84,10 @@ def contact_sheet(pictures: list[Path], file: Path, width: int = 300, height: in
     for index, path in enumerate(pictures):
         with Image.open(path) as picture:
             scaled = picture.convert("RGB").resize((width - 8, round(picture.height * (width - 8) / picture.width)))
-        sheet.paste(scaled.crop((0, 0, width - 8, min(scaled.height, height - 8))), (index % columns * width + 4, index // columns * height + 4))
+        sheet.paste(
+            scaled.crop((0, 0, width - 8, min(scaled.height, height - 8))),
+            (index % columns * width + 4, index // columns * height + 4),
+        )
     sheet.save(file)
 
 
@@ -77,7 +96,11 @@ def main() -> None:
     output = Path(sys.argv[2] if len(sys.argv) > 2 else "_build/shots")
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None or not (site / "book" / "intro.html").exists():
-        sys.exit("no Chromium found (set CHROMIUM to its path)" if chromium is None else f"{site} holds no built book; run `make book` first")
+        sys.exit(
+            "no Chromium found (set CHROMIUM to its path)"
+            if chromium is None
+            else f"{site} holds no built book; run `make book` first"
+        )
     pictures = take(site, output, chromium)
     contact_sheet(pictures, output / "contact_sheet.png")
     print(f"{len(pictures)} pictures and a contact sheet in {output}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,16 @@ EXECUTED = "book/_executed"
 DOWNLOADS = ("scorecard.json", "scorecard.csv")
 NOT_COVERED = "not yet covered"
 
-# The order of design and the word that makes the colour: every verdict has its own class in companion.css.
-VERDICTS = {
-    "reproduced": "good",
-    "reproduced, corrected": "corrected",
-    "illustrated": "shown",
-    "not reproduced": "bad",
-    "inconclusive": "open",
-    "not run at this scale": "later",
-    NOT_COVERED: "none",
-}
+# In the order in which the introduction counts them. The class in companion.css is the verdict with hyphens.
+VERDICTS = (
+    "reproduced",
+    "reproduced, corrected",
+    "illustrated",
+    "not reproduced",
+    "inconclusive",
+    "not run at this scale",
+    NOT_COVERED,
+)
 
 
 # Outputs of notebooks ------------------------------------------------------------------------------------------------
@@ -131,21 +132,27 @@ def copy_files(app: Sphinx, exception: Exception | None) -> None:
 # The scorecard -------------------------------------------------------------------------------------------------------
 
 
+def claims(srcdir: Path) -> dict[str, Any]:
+    """The paper's claims. The module is loaded by itself: the package would load torch."""
+    spec = importlib.util.spec_from_file_location("companion_paper", srcdir / "clop_nb" / "paper.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module.CLAIMS
+
+
 def scorecard(srcdir: Path) -> list[dict[str, Any]]:
     """The rows that the pipeline wrote, or every claim of the paper as not yet covered."""
+    known = claims(srcdir)
     made = srcdir / GENERATED / "scorecard.json"
     if made.exists():
         rows = json.loads(made.read_text(encoding="utf-8"))
     else:
-        from clop_nb.paper import CLAIMS
-
-        rows = [
-            {"id": claim.id, "where": claim.where, "statement": claim.statement, "paper": dict(claim.printed), "verdict": NOT_COVERED}
-            for claim in CLAIMS.values()
-        ]
+        rows = [{"id": claim.id, "where": claim.where, "statement": claim.statement, "verdict": NOT_COVERED} for claim in known.values()]
     for row in rows:
         if row["verdict"] not in VERDICTS:
             raise ExtensionError(f"claim {row['id']}: unknown verdict {row['verdict']!r}; known: {', '.join(VERDICTS)}")
+        row["printed"] = known[row["id"]].text
     return rows
 
 
@@ -153,17 +160,6 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:.4f}".rstrip("0").rstrip(".") if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
-
-
-def printed(value: Any) -> list[str]:
-    """The paper's numbers, one a line; the name is left out where there is only one."""
-    if value in (None, "", {}):
-        return ["no number printed"]
-    if not isinstance(value, dict):
-        return [number(value)]
-    if len(value) == 1:
-        return [number(next(iter(value.values())))]
-    return [f"{name.replace('_', ' ')}: {number(each)}" for name, each in value.items()]
 
 
 def measured(row: dict[str, Any]) -> list[str]:
@@ -182,8 +178,12 @@ class companion_link(nodes.inline):
     """A link to a notebook, or to a label in it; becomes a reference when all pages are known."""
 
 
+def slug(verdict: str) -> str:
+    return verdict.replace(",", "").replace(" ", "-")
+
+
 def chip(verdict: str) -> nodes.inline:
-    return nodes.inline("", verdict, classes=["verdict-chip", f"verdict-{VERDICTS[verdict]}"])
+    return nodes.inline("", verdict, classes=["verdict-chip", f"verdict-{slug(verdict)}"])
 
 
 def row_ids(rows: list[dict[str, Any]]) -> list[str]:
@@ -212,20 +212,20 @@ class ScorecardDirective(SphinxDirective):
         for row, row_id in zip(rows, row_ids(rows), strict=True):
             body += self.row(row, row_id)
         group += body
-        table = nodes.table("", group, classes=["scorecard"])
+        table = nodes.table("", group, classes=["scorecard", "colwidths-given"])
         return [nodes.container("", table, classes=["scorecard-box"])]
 
     def row(self, row: dict[str, Any], row_id: str) -> nodes.row:
         name = nodes.entry("", nodes.paragraph("", "", nodes.strong("", row["id"])))
         says = nodes.entry("", self.text(row["statement"]), nodes.paragraph("", row["where"], classes=["claim-where"]))
-        paper = nodes.entry("", *self.lines(printed(row.get("paper"))))
+        paper = nodes.entry("", *self.lines([row["printed"]]))
         ours = nodes.entry("", *self.lines(measured(row)))
         verdict = nodes.entry("", nodes.paragraph("", "", chip(row["verdict"])))
         if row.get("sentence"):
             verdict += self.text(row["sentence"])
         if row.get("notebook"):
             verdict += nodes.paragraph("", "", companion_link("", "", notebook=row["notebook"], anchor=row.get("anchor"), claim=row["id"]))
-        made = nodes.row("", name, says, paper, ours, verdict, classes=["claim", f"verdict-row-{VERDICTS[row['verdict']]}"])
+        made = nodes.row("", name, says, paper, ours, verdict, classes=["claim", f"row-{slug(row['verdict'])}"])
         made["ids"] = [row_id]
         return made
 
@@ -236,7 +236,7 @@ class ScorecardDirective(SphinxDirective):
 
     def lines(self, lines: list[str]) -> list[nodes.paragraph]:
         return [
-            nodes.paragraph("", line, classes=["score-value" if i == 0 or ": " in line else "score-detail"])
+            nodes.paragraph("", line, classes=["score-value" if i == 0 else "score-detail"])
             for i, line in enumerate(lines)
         ]
 
@@ -319,7 +319,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # No explorer and no renderer switch: both would fetch what the site does not carry.
     app.config.mathjax3_config = {
         "options": {"menuOptions": {"settings": {"assistiveMml": True, "collapsible": False, "explorer": False}}},
-        "chtml": {"displayOverflow": "linebreak"},
         "tex": {"macros": {"norm": ["\\lVert #1 \\rVert", 1], "abs": ["\\lvert #1 \\rvert", 1], "R": "\\mathbb{R}"}},
     }
     app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it; sphinx_comments, which reads it, is not loaded

@@ -14,7 +14,7 @@
 
   // A wide table scrolls in a box of its own; the page never does.
   document.querySelectorAll("article.bd-article table").forEach((table) => {
-    if (table.closest(".pst-scrollable-table-container, .scorecard-box, .table-box, .highlight")) return;
+    if (table.closest(".pst-scrollable-table-container, .scorecard-box, .table-box, .verdict, .highlight")) return;
     const box = document.createElement("div");
     box.className = "table-box";
     table.parentNode.insertBefore(box, table);

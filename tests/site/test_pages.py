@@ -2,11 +2,6 @@
 
 import re
 
-import pytest
-
-# One session of the browser serves all tests of this folder: keep them on one worker.
-pytestmark = pytest.mark.xdist_group("site")
-
 
 def offenders(visits, what) -> dict:
     return {visit.where: found for visit in visits if (found := what(visit))}
@@ -20,8 +15,15 @@ def test_no_page_writes_errors_to_the_console(visits):
     assert offenders(visits, lambda visit: visit.errors) == {}
 
 
+def test_the_root_leads_to_the_introduction(browser, server):
+    page = browser.new_page()
+    page.goto(f"{server}/")
+    page.wait_for_url("**/book/intro.html")
+    page.close()
+
+
 def test_the_theme_asked_for_is_the_theme_shown(visits):
-    assert offenders(visits, lambda visit: visit.seen["theme"] != visit.theme and not visit.page == "index.html") == {}
+    assert offenders(visits, lambda visit: visit.seen["theme"] != visit.theme) == {}
 
 
 def test_mathjax_reads_all_maths(visits):
