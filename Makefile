@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 TESTS ?= tests notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks lint bench clean .venv
+.PHONY: help book serve test notebooks lint bench shots clean .venv
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -45,6 +45,9 @@ lint: $(STAMP) ## ruff on the modules and on the notebooks' code
 
 bench: $(STAMP) ## run the benchmarks
 	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python "$$f" || exit 1; done
+
+shots: book ## pictures of every page, in both themes and two widths, into _build/shots
+	@$(BIN)/python -m pipeline.shots
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build book/_executed book/_generated

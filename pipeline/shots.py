@@ -60,7 +60,8 @@ def take(site: Path, output: Path, chromium: str) -> list[Path]:
                         {"width": width, "height": height}
                     )  # everything in view, so every figure is drawn
                     page.wait_for_function(
-                        "() => [...document.querySelectorAll('.plotly-figure')].every((n) => ['yes', 'failed'].includes(n.dataset.drawn))"
+                        "() => [...document.querySelectorAll('.plotly-figure')]"
+                        ".every((n) => ['yes', 'failed'].includes(n.dataset.drawn))"
                     )
                     page.wait_for_timeout(300)
                     file = output / f"{name.stem}_{width_name}_{theme}.png"

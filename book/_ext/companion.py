@@ -51,10 +51,12 @@ VERDICTS = (
 class MimeRenderer:
     """Plotly figures, and the verdict records (which have an HTML twin in the same output)."""
 
-    mime_priority_overrides = [("html", PLOTLY_MIME, 1)]
+    mime_priority_overrides = (("html", PLOTLY_MIME, 1),)
 
     @staticmethod
-    def handle_mime(renderer: nb_render.NbElementRenderer, data: nb_render.MimeData, inline: bool) -> list[nodes.Node] | None:
+    def handle_mime(
+        renderer: nb_render.NbElementRenderer, data: nb_render.MimeData, inline: bool
+    ) -> list[nodes.Node] | None:
         if data.mime_type == VERDICT_MIME:
             return []
         if data.mime_type != PLOTLY_MIME or inline:
@@ -67,7 +69,9 @@ def plotly_node(renderer: nb_render.NbElementRenderer, data: nb_render.MimeData)
     output = renderer.renderer.nb_client.code_cell_outputs(data.cell_index)[1][data.output_index]
     picture = output["data"].get("image/svg+xml")
     if picture is None:
-        renderer.logger.warning("a plotly figure without a static picture beside it (clop_nb.plots.show makes both)", line=data.line)
+        renderer.logger.warning(
+            "a plotly figure without a static picture beside it (clop_nb.plots.show makes both)", line=data.line
+        )
     figure = data.content if isinstance(data.content, dict) else json.loads(data.content)
     kept = {"data": figure["data"], "layout": figure.get("layout", {})}
     container = nodes.container(classes=["plotly-figure"])
@@ -100,7 +104,9 @@ def register_mime_renderer() -> None:
 def package_folder(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ExtensionError(f"the package {name!r} is not installed; `make .venv` installs everything that the book needs")
+        raise ExtensionError(
+            f"the package {name!r} is not installed; `make .venv` installs everything that the book needs"
+        )
     return Path(spec.origin).parent
 
 
@@ -108,7 +114,14 @@ def copy_mathjax(outdir: Path) -> None:
     """Of MathJax's 24 MB, what TeX input and HTML output can ask for."""
     source = package_folder("sphinx-mathjax-offline") / "static" / "mathjax"
     target = outdir / "_static" / "mathjax"
-    for name in ("tex-chtml.js", "input/tex/extensions", "output/chtml/fonts", "a11y", "sre/mathmaps/base.json", "sre/mathmaps/en.json"):
+    for name in (
+        "tex-chtml.js",
+        "input/tex/extensions",
+        "output/chtml/fonts",
+        "a11y",
+        "sre/mathmaps/base.json",
+        "sre/mathmaps/en.json",
+    ):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_dir():
             shutil.copytree(source / name, target / name, dirs_exist_ok=True)
@@ -122,7 +135,9 @@ def copy_files(app: Sphinx, exception: Exception | None) -> None:
     outdir = Path(app.outdir)
     copy_mathjax(outdir)
     if any('class="plotly-json"' in page.read_text(encoding="utf-8") for page in outdir.rglob("*.html")):
-        shutil.copyfile(package_folder("plotly") / "package_data" / "plotly.min.js", outdir / "_static" / "plotly.min.js")
+        shutil.copyfile(
+            package_folder("plotly") / "package_data" / "plotly.min.js", outdir / "_static" / "plotly.min.js"
+        )
     for name in DOWNLOADS:
         made = Path(app.srcdir) / GENERATED / name
         if made.exists():
@@ -148,7 +163,10 @@ def scorecard(srcdir: Path) -> list[dict[str, Any]]:
     if made.exists():
         rows = json.loads(made.read_text(encoding="utf-8"))
     else:
-        rows = [{"id": claim.id, "where": claim.where, "statement": claim.statement, "verdict": NOT_COVERED} for claim in known.values()]
+        rows = [
+            {"id": claim.id, "where": claim.where, "statement": claim.statement, "verdict": NOT_COVERED}
+            for claim in known.values()
+        ]
     for row in rows:
         if row["verdict"] not in VERDICTS:
             raise ExtensionError(f"claim {row['id']}: unknown verdict {row['verdict']!r}; known: {', '.join(VERDICTS)}")
@@ -224,7 +242,9 @@ class ScorecardDirective(SphinxDirective):
         if row.get("sentence"):
             verdict += self.text(row["sentence"])
         if row.get("notebook"):
-            verdict += nodes.paragraph("", "", companion_link("", "", notebook=row["notebook"], anchor=row.get("anchor"), claim=row["id"]))
+            verdict += nodes.paragraph(
+                "", "", companion_link("", "", notebook=row["notebook"], anchor=row.get("anchor"), claim=row["id"])
+            )
         made = nodes.row("", name, says, paper, ours, verdict, classes=["claim", f"row-{slug(row['verdict'])}"])
         made["ids"] = [row_id]
         return made
@@ -255,7 +275,12 @@ class ScorecardSummaryDirective(SphinxDirective):
             if not claims:
                 continue
             line = nodes.paragraph("", "", classes=["summary-line"])
-            line += [nodes.inline("", str(len(claims)), classes=["summary-count"]), nodes.Text(" "), chip(verdict), nodes.Text(" ")]
+            line += [
+                nodes.inline("", str(len(claims)), classes=["summary-count"]),
+                nodes.Text(" "),
+                chip(verdict),
+                nodes.Text(" "),
+            ]
             for name, row_id in claims:
                 line += [companion_link("", name, page="book/scorecard", target=row_id), nodes.Text(" ")]
             summary += line
@@ -295,7 +320,12 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         else:
             page, anchor = f"{EXECUTED}/{link['notebook']}", link.get("anchor")
             if page not in app.env.found_docs:
-                logger.warning("claim %s: the scorecard names the notebook %r, which is no page", link["claim"], link["notebook"], location=docname)
+                logger.warning(
+                    "claim %s: the scorecard names the notebook %r, which is no page",
+                    link["claim"],
+                    link["notebook"],
+                    location=docname,
+                )
                 link.replace_self(nodes.Text(link["notebook"]))
                 continue
             target = label_of(app, page, anchor) if anchor else None
@@ -309,7 +339,9 @@ def resolve_links(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 # The pages -----------------------------------------------------------------------------------------------------------
 
 
-def page_scripts(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+def page_scripts(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
     app.add_js_file("companion.js", defer="defer")
 
 
@@ -321,7 +353,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "options": {"menuOptions": {"settings": {"assistiveMml": True, "collapsible": False, "explorer": False}}},
         "tex": {"macros": {"norm": ["\\lVert #1 \\rVert", 1], "abs": ["\\lvert #1 \\rvert", 1], "R": "\\mathbb{R}"}},
     }
-    app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it; sphinx_comments, which reads it, is not loaded
+    # Jupyter Book sets it; sphinx_comments, which reads it, is not loaded.
+    app.add_config_value("comments_config", {}, "html")
     app.add_node(companion_link)
     app.add_directive("scorecard", ScorecardDirective)
     app.add_directive("scorecard-summary", ScorecardSummaryDirective)

@@ -61,17 +61,29 @@ def see(page: Page, visit: Visit, url: str) -> None:
     """Open a page as a reader does: wait for the maths, scroll to the end, wait for the figures."""
     page.on("request", lambda request: visit.requests.append(request.url))
     # Warnings of the graphics driver are Chromium's; MathJax warns of what it does not understand.
-    page.on("console", lambda message: visit.errors.append(message.text) if message.type == "error" or "MathJax" in message.text else None)
+    page.on(
+        "console",
+        lambda message: (
+            visit.errors.append(message.text) if message.type == "error" or "MathJax" in message.text else None
+        ),
+    )
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.on("requestfailed", lambda request: visit.errors.append(f"failed: {request.url}"))
-    page.on("response", lambda answer: visit.errors.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None)
+    page.on(
+        "response",
+        lambda answer: visit.errors.append(f"{answer.status}: {answer.url}") if answer.status >= 400 else None,
+    )
     page.goto(url, wait_until="load")
     page.evaluate("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
     page.evaluate(
         """async () => { for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 2) {
              scrollTo(0, y); await new Promise((done) => setTimeout(done, 20)); } }"""
     )
-    page.wait_for_function("() => [...document.querySelectorAll('.plotly-figure')].every((n) => ['yes', 'failed'].includes(n.dataset.drawn))", timeout=60_000)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.plotly-figure')]"
+        ".every((n) => ['yes', 'failed'].includes(n.dataset.drawn))",
+        timeout=60_000,
+    )
     visit.seen = page.evaluate(SEEN)
 
 
@@ -83,7 +95,9 @@ def server(built_site: Path) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built_site))) as served:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(built_site))
+    ) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
@@ -100,7 +114,9 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def pages(built_site: Path) -> list[str]:
     """Every page of the book, search and index included; not the redirect at the root."""
-    found = sorted(str(path.relative_to(built_site)) for path in built_site.rglob("*.html") if "_static" not in path.parts)
+    found = sorted(
+        str(path.relative_to(built_site)) for path in built_site.rglob("*.html") if "_static" not in path.parts
+    )
     found.remove("index.html")
     assert "book/intro.html" in found
     return found

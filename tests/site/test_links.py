@@ -37,7 +37,11 @@ class Links(HTMLParser):
 
 @pytest.fixture(scope="module")
 def parsed(built_site: Path) -> dict[Path, Links]:
-    return {path: Links(path.read_text(encoding="utf-8")) for path in built_site.rglob("*.html") if "_static" not in path.parts}
+    return {
+        path: Links(path.read_text(encoding="utf-8"))
+        for path in built_site.rglob("*.html")
+        if "_static" not in path.parts
+    }
 
 
 def test_every_internal_link_and_anchor_resolves(parsed, built_site):
@@ -58,7 +62,12 @@ def test_every_internal_link_and_anchor_resolves(parsed, built_site):
 
 
 def test_nothing_is_loaded_from_another_host(parsed, built_site):
-    outside = [(str(page.relative_to(built_site)), link) for page, content in parsed.items() for link in content.loaded if urlsplit(link).netloc]
+    outside = [
+        (str(page.relative_to(built_site)), link)
+        for page, content in parsed.items()
+        for link in content.loaded
+        if urlsplit(link).netloc
+    ]
     assert outside == []
 
 
@@ -72,7 +81,8 @@ def table_rows(built_site: Path) -> list[tuple[str, str]]:
     text = (built_site / "book" / "scorecard.html").read_text(encoding="utf-8")
     rows = re.findall(r'<tr class="claim [^"]*" id="claim-[^"]+">(.*?)</tr>', text, re.DOTALL)
     return [
-        (re.search(r"<strong>([^<]+)</strong>", row).group(1), re.search(r'verdict-chip[^"]*">([^<]+)<', row).group(1)) for row in rows
+        (re.search(r"<strong>([^<]+)</strong>", row).group(1), re.search(r'verdict-chip[^"]*">([^<]+)<', row).group(1))
+        for row in rows
     ]
 
 
@@ -94,7 +104,9 @@ def test_a_claim_with_a_verdict_links_to_where_it_is_shown(built_site):
     text = (built_site / "book" / "scorecard.html").read_text(encoding="utf-8")
     for row in json.loads((built_site / "scorecard.json").read_text(encoding="utf-8")):
         if row.get("notebook"):
-            assert re.search(rf'href="_executed/{row["notebook"]}\.html' + ("#" if row.get("anchor") else '"'), text), row["id"]
+            assert re.search(rf'href="_executed/{row["notebook"]}\.html' + ("#" if row.get("anchor") else '"'), text), (
+                row["id"]
+            )
 
 
 def test_the_introduction_counts_every_claim(built_site):

@@ -8,7 +8,12 @@ def offenders(visits, what) -> dict:
 
 
 def test_no_page_asks_another_host_for_anything(visits, server):
-    assert offenders(visits, lambda visit: [url for url in visit.requests if not url.startswith((server, "data:", "blob:"))]) == {}
+    assert (
+        offenders(
+            visits, lambda visit: [url for url in visit.requests if not url.startswith((server, "data:", "blob:"))]
+        )
+        == {}
+    )
 
 
 def test_no_page_writes_errors_to_the_console(visits):
@@ -45,7 +50,10 @@ def test_plotly_draws_every_figure_and_stays_in_its_column(visits):
 def test_pages_without_plotly_figures_do_not_load_plotly(visits):
     without = [visit for visit in visits if not visit.seen["plotly_wanted"]]
     assert without
-    assert offenders(without, lambda visit: visit.seen["plotly_loaded"] or any("plotly" in url for url in visit.requests)) == {}
+    assert (
+        offenders(without, lambda visit: visit.seen["plotly_loaded"] or any("plotly" in url for url in visit.requests))
+        == {}
+    )
 
 
 def test_figures_have_an_opaque_ground_in_both_themes(visits):
