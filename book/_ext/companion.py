@@ -98,6 +98,15 @@ def register_mime_renderer() -> None:
     nb_render.load_mime_renders = lambda: [MimeRenderer, *found]
 
 
+def drop_bare_preset(app: Sphinx, doctree: nodes.document) -> None:
+    """Take out the cell that papermill adds where it sets nothing but the preset, which the scorecard shows."""
+    for cell in list(doctree.findall(nodes.container)):
+        if "tag_injected-parameters" in cell["classes"]:
+            lines = [line for line in cell.astext().splitlines() if line.strip() and not line.startswith("#")]
+            if len(lines) == 1 and lines[0].startswith("preset ="):
+                cell.parent.remove(cell)
+
+
 # Files served by the site --------------------------------------------------------------------------------------------
 
 
@@ -359,6 +368,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("scorecard", ScorecardDirective)
     app.add_directive("scorecard-summary", ScorecardSummaryDirective)
     app.add_role("download-scorecard", DownloadRole())
+    app.connect("doctree-read", drop_bare_preset)
     app.connect("doctree-resolved", resolve_links)
     app.connect("html-page-context", page_scripts)
     app.connect("build-finished", copy_files)
