@@ -35,7 +35,7 @@ serve: book ## build the book, then serve it at http://localhost:8000
 	@$(BIN)/python -m pipeline serve --preset $(PRESET) $(addprefix -p ,$(PARAMS)) --port $(PORT)
 
 test: book ## build the book, then run every test, the notebooks at the smoke preset included
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --nbmake $(TESTS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --nbmake $(TESTS)
 
 notebooks: $(STAMP) ## write runnable .ipynb files into _build/notebooks
 	@$(BIN)/python -m pipeline notebooks

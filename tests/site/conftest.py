@@ -82,7 +82,7 @@ def see(page: Page, visit: Visit, url: str) -> None:
     page.wait_for_function(
         "() => [...document.querySelectorAll('.plotly-figure')]"
         ".every((n) => ['yes', 'failed'].includes(n.dataset.drawn))",
-        timeout=60_000,
+        timeout=240_000,
     )
     visit.seen = page.evaluate(SEEN)
 

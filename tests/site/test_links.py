@@ -11,6 +11,9 @@ import pytest
 
 from clop_nb.paper import CLAIMS
 
+# One worker visits the pages: two browsers drawing in software on two cores run into time-outs.
+pytestmark = pytest.mark.xdist_group("site")
+
 
 class Links(HTMLParser):
     """The ids of a page, and the addresses that it links to or loads."""

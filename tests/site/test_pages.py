@@ -2,6 +2,11 @@
 
 import re
 
+import pytest
+
+# One worker visits the pages: two browsers drawing in software on two cores run into time-outs.
+pytestmark = pytest.mark.xdist_group("site")
+
 
 def offenders(visits, what) -> dict:
     return {visit.where: found for visit in visits if (found := what(visit))}
