@@ -217,6 +217,7 @@ def simulate(
 def _settle_free(x: Tensor, lr: Tensor, steps: int, tangent: bool) -> None:
     """The repulsion alone, in place: x (B, k, m), lr (B, 1, 1)."""
     a = lr / (x.shape[1] - 1)
+    repeated = a.expand(-1, x.shape[1], 1).contiguous()  # a batched product of an expanded tensor runs one by one
     eps = torch.finfo(x.dtype).eps
     smallest = (4 * eps * (1 + lr)).square()
     for taken in range(1, steps + 1):
@@ -228,7 +229,7 @@ def _settle_free(x: Tensor, lr: Tensor, steps: int, tangent: bool) -> None:
         squared_norm = own.square() - 2 * a * own * inner + a.square() * squared_total
         # Rounding in |x_i| is amplified by (own / norm)^2; where that is large the inferred norm cannot be trusted.
         if taken % _STEPS_BETWEEN_EXACT_NORMS == 0 or bool((squared_norm < 0.5 * own.square()).any()):
-            moved = torch.baddbmm(x * own, a.expand_as(inner), total, alpha=-1)
+            moved = (x * own).baddbmm_(repeated, total, alpha=-1)
             _normalise(moved, x, smallest)
         else:
             scale = squared_norm.rsqrt_()
@@ -240,7 +241,7 @@ def _settle_free(x: Tensor, lr: Tensor, steps: int, tangent: bool) -> None:
 
 def _settle_pulled(x: Tensor, lr: Tensor, prototypes: Tensor, weight: Tensor, steps: int, tangent: bool) -> None:
     """Repulsion and pull, in place: x (B, k, m), lr and weight (B, 1, 1), prototypes (k, m) or (B, k, m)."""
-    a = (lr / (x.shape[1] - 1)).expand(-1, x.shape[1], 1)
+    a = (lr / (x.shape[1] - 1)).expand(-1, x.shape[1], 1).contiguous()
     pull = lr * weight
     smallest = (4 * torch.finfo(x.dtype).eps * (1 + lr)).square()
     for _ in range(steps):
