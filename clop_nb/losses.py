@@ -77,7 +77,7 @@ def info_nce(z0: Tensor, z1: Tensor, temperature: float = 0.5) -> Tensor:
 def _nt_xent(z: Tensor, temperature: float) -> Tensor:
     """InfoNCE of unit rows, z (2N, d): the plain form, and the reference for the chunked one."""
     logits = (z / temperature) @ z.T  # (2N, 2N)
-    logits.fill_diagonal_(-math.inf)
+    logits.diagonal().fill_(-math.inf)  # fill_diagonal_ has no rule for vmap
     other_view = torch.arange(z.shape[0], device=z.device).roll(z.shape[0] // 2)
     return F.cross_entropy(logits, other_view)
 
@@ -201,7 +201,7 @@ def sup_con(z0: Tensor, z1: Tensor, labels: Tensor, temperature: float = 0.5) ->
         positives = 2 * same.sum(1) - 1  # (N,), |P(i)|
         attraction = (z * (class_sum.tile(2, 1) - z)).sum(1) / positives.tile(2)  # (2N,)
         logits = (z / temperature) @ z.T  # (2N, 2N)
-        logits.fill_diagonal_(-math.inf)
+        logits.diagonal().fill_(-math.inf)  # fill_diagonal_ has no rule for vmap
         return (logits.logsumexp(1) - attraction / temperature).mean()
 
 
