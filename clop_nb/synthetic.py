@@ -28,9 +28,13 @@ LOSSES = ("info_nce", "dcl", "vicreg", "barlow_twins", "labels_only")
 AMPLITUDES = ("unit", "uniform", "gaussian")
 OPTIMIZERS = ("sgd", "adam")
 CLASSES = 3
+NEIGHBOURS = 5
+"""The k of the kNN classifier. Printed."""
 _DATA, _START, _VIEWS, _PROTOTYPES = range(4)
 # Entries of the stacked similarity matrices in one stack: beyond this stacking more runs gains nothing.
 STACK_ENTRIES = 2**20
+# Fewer runs than this are not worth sharing out between processes.
+SMALL_STACK = 10
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,6 @@ class Setting:
             )
 
 
-NEIGHBOURS = 5
-"""The k of the paper's kNN classifier. Printed."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """One drawing of the data."""
@@ -139,7 +139,8 @@ def _generator(seed: int, purpose: int) -> torch.Generator:
 def sample(setting: Setting, seed: int) -> Sample:
     """Draw the data of one seed: three classes, each along its own line (or plane) through the origin, plus noise.
 
-    The axes have equal pairwise angles and are turned at random; the labelled samples are drawn without regard to class.
+    The axes have equal pairwise angles and are turned at random. The labelled samples are drawn without
+    regard to class.
 
     Args:
         setting: what is drawn.
@@ -280,6 +281,7 @@ def train(
     *,
     record_every: int = 0,
     dtype: torch.dtype = torch.float32,
+    jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
     """Train every run, stacking those that can be: same loss, temperature, sizes, optimiser and number of epochs.
@@ -288,26 +290,55 @@ def train(
         runs: pairs of setting and seed.
         record_every: keep the embeddings of all samples every so many epochs; 0 for not at all.
         dtype: float32, or float64 to compare.
+        jobs: processes, of one thread each, that share the stacks out; 1 stays in this process (needs joblib if not).
         progress: called with (runs finished, runs in all) after each stack.
 
     Returns:
         One outcome for each run, in the order given. A run that diverges is recorded as such and disturbs no other.
+
+    Raises:
+        ValueError: if ``jobs`` is not a positive integer.
     """
+    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+        raise ValueError(f"jobs must be an integer of at least 1, got {jobs!r}")
     runs = list(runs)
-    stacks: dict[Setting, list[int]] = {}
-    for position, (setting, _) in enumerate(runs):
-        stacks.setdefault(replace(setting, **_PER_RUN), []).append(position)
+    stacks = _stacks(runs, jobs)
+    tasks = [(number, [runs[p] for p in stack], record_every, dtype) for number, stack in enumerate(stacks)]
     outcomes: dict[int, Outcome] = {}
-    for shared, positions in stacks.items():
-        # Runs of one seed next to each other share their draws; the largest stack is what fits the cache.
-        positions.sort(key=lambda p: runs[p][1])
-        size = max(1, STACK_ENTRIES // (2 * shared.batch_size) ** 2)
-        for first in range(0, len(positions), size):
-            chosen = positions[first : first + size]
-            outcomes |= zip(chosen, _train_stack([runs[p] for p in chosen], record_every, dtype), strict=True)
-            if progress is not None:
-                progress(len(outcomes), len(runs))
+    for number, finished in _results(tasks, jobs):
+        outcomes |= zip(stacks[number], finished, strict=True)
+        if progress is not None:
+            progress(len(outcomes), len(runs))
     return [outcomes[position] for position in range(len(runs))]
+
+
+def _stacks(runs: Sequence[tuple[Setting, int]], jobs: int) -> list[list[int]]:
+    """Positions of the runs that are trained together."""
+    alike: dict[Setting, list[int]] = {}
+    for position, (setting, _) in enumerate(runs):
+        alike.setdefault(replace(setting, **_PER_RUN), []).append(position)
+    stacks = []
+    for shared, positions in alike.items():
+        positions.sort(key=lambda p: runs[p][1])  # runs of one seed share their draws
+        largest = max(1, STACK_ENTRIES // (2 * shared.batch_size) ** 2)
+        count = max(math.ceil(len(positions) / largest), min(jobs, math.ceil(len(positions) / SMALL_STACK)))
+        size = math.ceil(len(positions) / count)
+        stacks += [positions[first : first + size] for first in range(0, len(positions), size)]
+    return stacks
+
+
+def _results(tasks: list[tuple[int, Any, int, torch.dtype]], jobs: int) -> Iterable[tuple[int, list[Outcome]]]:
+    if jobs == 1:
+        return map(_train_stack, tasks)
+    import joblib
+
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    return parallel(joblib.delayed(_train_stack_alone)(task) for task in tasks)
+
+
+def _train_stack_alone(task: tuple[int, Any, int, torch.dtype]) -> tuple[int, list[Outcome]]:
+    torch.set_num_threads(1)
+    return _train_stack(task)
 
 
 # What runs of one stack may differ in, at values that stand for all.
@@ -335,8 +366,9 @@ def _objective(setting: Setting) -> Callable[[Tensor, Tensor, Tensor, Tensor, Te
     return objective
 
 
-def _train_stack(runs: Sequence[tuple[Setting, int]], record_every: int, dtype: torch.dtype) -> list[Outcome]:
-    """Train runs that differ in nothing but what ``_PER_RUN`` names and their seeds."""
+def _train_stack(task: tuple[int, Sequence[tuple[Setting, int]], int, torch.dtype]) -> tuple[int, list[Outcome]]:
+    """Train runs that differ in nothing but what ``_PER_RUN`` names and their seeds; the number is passed through."""
+    number, runs, record_every, dtype = task
     settings, seeds = zip(*runs, strict=True)
     shared = settings[0]
     drawn = [sample(setting, seed) for setting, seed in runs]
@@ -380,7 +412,7 @@ def _train_stack(runs: Sequence[tuple[Setting, int]], record_every: int, dtype: 
         final = embed(parameters, points, shared.batch_norm)
     curves = [torch.stack(c, 1) if c else points.new_zeros(len(runs), 0) for c in (loss_curve, norm_curve)]
     kept = torch.stack(history, 1) if history else None  # (R, T, n, 3)
-    return [
+    return number, [
         _outcome(
             *runs[run],
             drawn[run],
