@@ -74,6 +74,8 @@ def plotly_node(renderer: nb_render.NbElementRenderer, data: nb_render.MimeData)
         )
     figure = data.content if isinstance(data.content, dict) else json.loads(data.content)
     kept = {"data": figure["data"], "layout": figure.get("layout", {})}
+    if figure.get("frames"):
+        kept["frames"] = figure["frames"]
     container = nodes.container(classes=["plotly-figure"])
     if picture is not None:
         static = nb_render.MimeData(

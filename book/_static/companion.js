@@ -125,6 +125,7 @@
       holder.appendChild(plot);
       holder.classList.add("plotly-drawn"); // hides the picture on screen, not in print
       await Plotly.newPlot(plot, figure.data, dress(figure), CONFIG);
+      if (figure.frames) await Plotly.addFrames(plot, figure.frames);
       drawn.set(plot, figure);
       holder.dataset.drawn = "yes";
     } catch (error) {
@@ -151,8 +152,10 @@
   function redress() {
     for (const [plot, figure] of drawn) {
       const layout = dress(figure);
-      const scene = plot.layout && plot.layout.scene && plot.layout.scene.camera;
-      if (scene && layout.scene) layout.scene.camera = scene; // keep the reader's rotation
+      for (const key of Object.keys(layout).filter((name) => name.startsWith("scene"))) {
+        const camera = plot.layout && plot.layout[key] && plot.layout[key].camera;
+        if (camera) layout[key].camera = camera; // keep the reader's rotation
+      }
       window.Plotly.react(plot, plot.data, layout, CONFIG);
     }
   }
