@@ -1,21 +1,22 @@
-"""Config-steps per second of the collapse dynamics: the fast path against two plain forms, in one run.
+"""Config-steps per second of the collapse dynamics: the fast path against two plain forms.
 
-Run ``make bench``; it interleaves the contestants and prints medians and ratios.
+Each form is timed on one and on two threads and compared at the count at which it is faster.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from record import interleaved, row, table, target, write
 
 from clop_nb import dynamics
 
 K, M, LR = 30, 100, 2.0
-CONFIGURATIONS, ROUNDS = 128, 7
+CONFIGURATIONS, ROUNDS, THREADS = 128, 9, (1, 2)
 SETTLE_STEPS = (60, 200, 1000)  # a basis of the span is paid once a run, so that short runs gain less
+TARGETS = {"autograd loop": 50.0, "plain batched form": 3.0}
+PLAIN_STEPS, LOOP_STEPS = 60, 400  # the plain forms cost the same in every step
 
 
 def batched_plain(x: torch.Tensor, steps: int) -> torch.Tensor:
@@ -41,42 +42,44 @@ def autograd_loop(x: torch.Tensor, steps: int) -> torch.Tensor:
     return torch.stack(finished)
 
 
-def rate(run: Callable[[torch.Tensor, int], torch.Tensor], x: torch.Tensor, steps: int) -> float:
-    start = time.perf_counter()
-    run(x, steps)
-    return x.shape[0] * steps / (time.perf_counter() - start)
-
-
 def main() -> None:
     x = dynamics.random_embeddings(K, M, CONFIGURATIONS, generator=torch.Generator().manual_seed(0))
-    single = x[:2]
-    fast = lambda x, steps: dynamics.settle(x, LR, steps)  # noqa: E731
-    assert torch.allclose(fast(x, 30), batched_plain(x, 30), atol=1e-4)
+    single = x[:1]
+    assert torch.allclose(dynamics.settle(x, LR, 30), batched_plain(x, 30), atol=1e-4)
     assert torch.allclose(autograd_loop(single, 30), batched_plain(single, 30), atol=1e-4)
     contestants = {
-        **{f"settle, {steps} steps": (fast, x, steps) for steps in SETTLE_STEPS},
-        "batched plain": (batched_plain, x, 60),
-        "autograd loop, 1 configuration": (autograd_loop, single, 400),
+        **{steps: (lambda steps=steps: dynamics.settle(x, LR, steps)) for steps in SETTLE_STEPS},
+        "plain batched form": lambda: batched_plain(x, PLAIN_STEPS),
+        "autograd loop": lambda: autograd_loop(single, LOOP_STEPS),
     }
-    rates: dict[tuple[str, int], list[float]] = {}
-    for _ in range(ROUNDS):
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            for name, (run, start, steps) in contestants.items():
-                rates.setdefault((name, threads), []).append(rate(run, start, steps))
-    medians = {key: statistics.median(values) for key, values in rates.items()}
-    print(
-        f"k={K}, m={M}, float32, {CONFIGURATIONS} configurations, torch {torch.__version__}, medians of {ROUNDS} rounds"
-    )
-    for (name, threads), value in sorted(medians.items()):
-        print(f"{name:32s} {threads} thread(s) {value:12,.0f} config-steps/s")
-    best = {name: max(medians[name, 1], medians[name, 2]) for name in contestants}
+    config_steps = {
+        **{steps: CONFIGURATIONS * steps for steps in SETTLE_STEPS},
+        "plain batched form": CONFIGURATIONS * PLAIN_STEPS,
+        "autograd loop": LOOP_STEPS,
+    }
+    rates = {}
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        for name, seconds in interleaved(contestants, ROUNDS).items():
+            rates[name, threads] = [config_steps[name] / s for s in seconds]
+    fastest = {name: max(THREADS, key=lambda threads: statistics.median(rates[name, threads])) for name in contestants}
+    figures, used = {}, {}
     for steps in SETTLE_STEPS:
-        ours = best[f"settle, {steps} steps"]
-        print(
-            f"settle, {steps} steps: {ours / best['autograd loop, 1 configuration']:.0f}x the autograd loop, "
-            f"{ours / best['batched plain']:.1f}x batched plain"
+        names = {"dynamics.settle": steps, "plain batched form": "plain batched form", "autograd loop": "autograd loop"}
+        figures[f"{steps} steps"] = {shown: rates[name, fastest[name]] for shown, name in names.items()}
+        used[f"{steps} steps"] = {shown: fastest[name] for shown, name in names.items()}
+    title = f"Collapse dynamics, k = {K}, m = {M}, {CONFIGURATIONS} configurations"
+    made = table(title, "config-steps/s", figures, better="higher", columns={"threads": used})
+    targets = [
+        target(
+            f"{steps} steps: at least {factor:g} times as fast as the {name}",
+            row(made, f"{steps} steps", name)["ratio"],
+            at_least=factor,
         )
+        for steps in SETTLE_STEPS
+        for name, factor in TARGETS.items()
+    ]
+    write("dynamics", [made], targets=targets, threads=THREADS)
 
 
 if __name__ == "__main__":
