@@ -152,9 +152,14 @@ def write(
 ) -> Path:
     """Print a benchmark's tables and write them, whole or not at all, to ``FOLDER/NAME.json``.
 
-    The file is one JSON object: ``benchmark`` (its name), ``date`` (UTC), ``revision`` (git, ``-dirty`` where
-    ``clop_nb`` or ``benchmarks`` held changes), ``machine`` (``processor``, ``cores``, ``threads``, and
-    ``load_before``: how many processes wanted a core in the minute before), ``versions``, ``tables`` (see :func:`table`) and ``targets`` (see :func:`target`).
+    The file is one JSON object:
+
+    - ``benchmark``: its name; ``date``: the day, UTC; ``revision``: the git commit, with ``-dirty`` where ``clop_nb``
+      or ``benchmarks`` held changes;
+    - ``machine``: ``processor``, ``cores``, ``threads`` and ``load_before``, the mean number of processes that wanted
+      a core in the minute before the benchmark began;
+    - ``versions``: of Python, torch and ``packages``;
+    - ``tables``: see :func:`table`; ``targets``: see :func:`target`.
 
     Args:
         name: That of the script, ``bench_NAME.py``.
