@@ -1,12 +1,11 @@
-"""What a trained encoder is worth: classifiers on its frozen features, and the geometry of its embeddings.
+"""Classifiers on frozen features: how well a trained encoder separates the classes.
 
-Everything here is computed once, after the last epoch. Nothing is chosen by its score on the test split.
+They are fitted to the labelled training samples and scored on the test split. Nothing in them is chosen by that score.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,18 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clop_nb.lars import LARS
-from clop_nb.spectra import singular_values
 
-__all__ = [
-    "Accuracy",
-    "authors_probe",
-    "class_mean_cosines",
-    "knn_accuracy",
-    "linear_probe",
-    "prototype_alignment",
-    "represent",
-    "spectrum",
-]
+__all__ = ["Accuracy", "authors_probe", "knn_accuracy", "linear_probe"]
 
 
 class Accuracy(NamedTuple):
@@ -35,27 +24,6 @@ class Accuracy(NamedTuple):
     """The true class has the highest score."""
     top5: float
     """The true class is among the five highest scores (all of them where there are fewer classes)."""
-
-
-@torch.no_grad()
-def represent(
-    model: Callable[[Tensor], tuple[Tensor, Tensor]], images: Tensor, batch_size: int = 1024
-) -> tuple[Tensor, Tensor]:
-    """Features and embeddings of images as they are, without views.
-
-    Args:
-        model: maps float images in 0 .. 1 to features and embeddings; in evaluation mode already.
-        images: (N, C, H, W) uint8, on the model's device.
-        batch_size: images at a time; it bounds the memory.
-
-    Returns:
-        (N, F) and (N, d), float32.
-    """
-    parts = [
-        model((batch.float() / 255).contiguous(memory_format=torch.channels_last)) for batch in images.split(batch_size)
-    ]
-    features, embeddings = zip(*parts, strict=True)
-    return torch.cat(features).float(), torch.cat(embeddings).float()
 
 
 def linear_probe(
@@ -208,38 +176,6 @@ def knn_accuracy(
         scores.append((votes.unsqueeze(1) @ classes[nearest]).squeeze(1))  # (B, num_classes)
     votes = torch.cat(scores)
     return _accuracy(votes.masked_fill(votes == 0, -math.inf), test_labels)
-
-
-def spectrum(z: Tensor) -> Tensor:
-    """Singular values of the rows at unit length, divided by their sum; descending, (min(N, d),). Not centred.
-
-    :func:`clop_nb.spectra.effective_rank` is the exponential of their entropy.
-    """
-    values = singular_values(F.normalize(z, dim=1))
-    return values / values.sum()
-
-
-def class_mean_cosines(z: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Cosines between the means of the classes, over rows at unit length.
-
-    0 off the diagonal is the orthonormal frame, -1/(k-1) the simplex, 1 complete collapse.
-
-    Args:
-        z: embeddings, (N, d).
-        labels: (N,) int64; every class occurs.
-        num_classes: k.
-
-    Returns:
-        (k, k), symmetric.
-    """
-    classes = F.one_hot(labels, num_classes).float()  # (N, k)
-    means = F.normalize(classes.T @ F.normalize(z, dim=1), dim=1)  # the mean's length does not matter
-    return means @ means.T
-
-
-def prototype_alignment(z: Tensor, labels: Tensor, prototypes: Tensor) -> float:
-    """Mean cosine between an embedding (N, d) and the prototype (k, d) of its class."""
-    return float((F.normalize(z, dim=1) * F.normalize(prototypes, dim=1)[labels]).sum(1).mean())
 
 
 def _prepare(

@@ -104,7 +104,7 @@ def read_all(store: str | os.PathLike[str]) -> list[RunRecord]:
     Raises:
         ValueError: if a file is not a valid record; the message names it.
     """
-    return [_read(file) for file in sorted(Path(store).glob("*.json"))]
+    return [_read(file) for file in sorted(Path(store).glob("[0-9a-f]" * 16 + ".json"))]
 
 
 def _read(file: Path) -> RunRecord:
