@@ -332,12 +332,16 @@ def _decode_tiny_imagenet(path: Path) -> DataSet:
 
 def _decode_jpeg(content: bytes, name: str) -> Tensor:
     """(3, 64, 64) uint8; the few grey images get three equal channels."""
-    from torchvision.io import ImageReadMode, decode_jpeg
+    from PIL import Image
 
-    image = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    if image.shape != (3, 64, 64):
-        raise ValueError(f"{name} has shape {tuple(image.shape)} instead of (3, 64, 64)")
-    return image
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+    except OSError as error:
+        raise ValueError(f"{name} cannot be decoded: {error}") from error
+    if pixels.shape != (3, 64, 64):
+        raise ValueError(f"{name} has shape {tuple(pixels.shape)} instead of (3, 64, 64)")
+    return pixels
 
 
 def _read_decoded(kept: Path, key: tuple[str, ...]) -> DataSet | None:
