@@ -354,6 +354,9 @@ def page_scripts(
     app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     app.add_js_file("companion.js", defer="defer")
+    if pagename == "book/playground":
+        app.add_js_file("playground.js", defer="defer")
+        app.add_css_file("playground.css")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
