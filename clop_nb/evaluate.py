@@ -213,4 +213,4 @@ def _prepare(
 def _accuracy(scores: Tensor, labels: Tensor) -> Accuracy:
     best = scores.topk(min(5, scores.shape[1]), dim=1)  # (M, 5)
     ranked = (best.indices == labels.unsqueeze(1)) & (best.values > -math.inf)
-    return Accuracy(float(ranked[:, 0].float().mean()), float(ranked.any(1).float().mean()))
+    return Accuracy(int(ranked[:, 0].sum()) / len(labels), int(ranked.any(1).sum()) / len(labels))
