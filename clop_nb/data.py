@@ -266,22 +266,23 @@ class _PickledArray:
         self.values = np.frombuffer(content, np.uint8).reshape(shape, order="F" if column_major else "C")
 
 
+_KNOWN_TO_PICKLES = {
+    ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+    ("numpy", "ndarray"): _PickledArray,
+    ("numpy", "dtype"): _PickledDType,
+}
+
+
 class _Unpickler(pickle.Unpickler):
     """Reads the pickles of Python 2 that CIFAR's archives hold: nothing they name is ever imported or called."""
-
-    known = {  # noqa: RUF012
-        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
-        ("numpy", "ndarray"): _PickledArray,
-        ("numpy", "dtype"): _PickledDType,
-    }
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="bytes")
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.known:
+        if (module, name) not in _KNOWN_TO_PICKLES:
             raise pickle.UnpicklingError(f"a pickle in it asks for {module}.{name}, which no image set needs")
-        return self.known[module, name]
+        return _KNOWN_TO_PICKLES[module, name]
 
 
 def _tiny_imagenet(root: Path, download: bool) -> DataSet:
