@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-__all__ = ["PRESETS", "choose", "preset_values"]
+__all__ = ["PRESETS", "choose", "preset_values", "project_file"]
 
 PRESETS = ("smoke", "laptop", "paper")
 
@@ -56,3 +57,12 @@ def choose(
         if not acceptable:
             raise ValueError(f"parameter {name} must be {accepted}, got {value!r}")
     return value
+
+
+def project_file(path: str) -> Path:
+    """A file that is committed with the project, such as ``results/synthetic_map.csv``.
+
+    Args:
+        path: relative to the folder that holds ``clop_nb``, or absolute.
+    """
+    return Path(__file__).resolve().parent.parent / path

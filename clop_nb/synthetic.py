@@ -65,7 +65,7 @@ class Setting:
     """Probability that a view changes sign. Printed."""
     labelled: float = 0.1
     """Fraction of the samples whose label is known. Printed."""
-    width: int = 64
+    width: int = 32
     """Width of the two hidden layers."""
     batch_norm: bool = False
     """Batch normalisation of the hidden layers, over both views; evaluation uses the statistics of all samples."""
@@ -257,7 +257,7 @@ class Outcome:
     setting: Setting
     seed: int
     diverged: int | None
-    """The epoch in which a parameter stopped being finite; ``None`` for a run that stayed finite."""
+    """The epoch in which a parameter or an output stopped being finite; ``None`` for a run that stayed finite."""
     accuracy: float
     """:func:`accuracy` of the embeddings' directions, which is what a loss of cosines shapes."""
     accuracy_outputs: float
@@ -403,13 +403,15 @@ def _train_stack(task: tuple[int, Sequence[tuple[Setting, int]], int, torch.dtyp
             total += loss.detach()
         loss_curve.append(total / order.shape[1])
         norm_curve.append(torch.linalg.vector_norm(z.detach(), dim=2).mean(1))
-        finite = torch.stack([p.detach().isfinite().flatten(1).all(1) for p in parameters]).all(0)
+        finite = torch.stack([p.detach().isfinite().flatten(1).all(1) for p in (*parameters, z)]).all(0)
         for run in (~finite).nonzero().flatten().tolist():
             diverged[run] = diverged[run] or epoch
         remember(epoch)
 
     with torch.no_grad():
         final = embed(parameters, points, shared.batch_norm)
+    for run in (~final.isfinite().flatten(1).all(1)).nonzero().flatten().tolist():
+        diverged[run] = diverged[run] or shared.epochs
     curves = [torch.stack(c, 1) if c else points.new_zeros(len(runs), 0) for c in (loss_curve, norm_curve)]
     kept = torch.stack(history, 1) if history else None  # (R, T, n, 3)
     return number, [
@@ -487,12 +489,12 @@ def _outcome(
     scores: dict[str, Any] = {"accuracy": math.nan, "accuracy_outputs": math.nan, "effective_rank": math.nan}
     scores["cosines"] = (math.nan,) * 3
     if diverged is None:
-        unit = torch.nn.functional.normalize(final, dim=1)
+        unit = torch.nn.functional.normalize(final.double(), dim=1)  # squares of huge outputs overflow float32
         scores = {
             "accuracy": accuracy(unit, drawn.labels, drawn.visible),
-            "accuracy_outputs": accuracy(final, drawn.labels, drawn.visible),
+            "accuracy_outputs": accuracy(final.double(), drawn.labels, drawn.visible),
             "effective_rank": float(spectra.effective_rank(unit)),
-            "cosines": class_cosines(final, drawn.labels),
+            "cosines": class_cosines(unit, drawn.labels),
         }
     return Outcome(
         setting, seed, diverged, **scores, losses=loss_curve, norms=norm_curve, embeddings=final, history=history

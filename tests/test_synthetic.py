@@ -103,6 +103,14 @@ def test_divergence_is_recorded_and_disturbs_no_other():
     torch.testing.assert_close(beside.embeddings, alone.embeddings, rtol=1e-4, atol=1e-4)
 
 
+def test_outputs_that_overflow_count_as_divergence_and_huge_ones_do_not():
+    calm = replace(SMALL, loss="vicreg", optimizer="sgd", lr=1e-4)
+    rates = torch.logspace(-3, 12, 40).tolist()
+    for outcome in synthetic.train([(replace(calm, lr=rate), 0) for rate in rates]):
+        assert (outcome.diverged is None) == bool(outcome.embeddings.isfinite().all())
+        assert (outcome.diverged is None) == (1 <= outcome.effective_rank <= 3 + 1e-6)
+
+
 def test_each_class_lies_in_its_subspace_at_the_angle_asked_for():
     for angle in (20.0, 60.0, 90.0):
         lines = synthetic.sample(Setting(noise=0.0, angle=angle), 0)
