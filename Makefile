@@ -6,9 +6,10 @@ PARAMS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 TESTS ?= tests notebooks
+BENCH ?= $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks lint bench shots clean .venv
+.PHONY: help book serve test notebooks map lint bench shots clean .venv
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -40,11 +41,15 @@ test: book ## build the book, then run every test, the notebooks at the smoke pr
 notebooks: $(STAMP) ## write runnable .ipynb files into _build/notebooks
 	@$(BIN)/python -m pipeline notebooks
 
+map: $(STAMP) ## compute the regime map of notebook 05 anew (results/synthetic_map.csv)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m clop_nb.regime results/synthetic_map.csv
+
 lint: $(STAMP) ## ruff on the modules and on the notebooks' code
 	@$(BIN)/python -m pipeline lint
 
-bench: $(STAMP) ## run the benchmarks
-	@for f in benchmarks/bench_*.py; do echo "== $$f"; $(BIN)/python "$$f" || exit 1; done
+bench: $(STAMP) ## run the benchmarks and write results/benchmarks (BENCH="losses" runs one)
+	@for name in $(BENCH); do echo "== $$name"; \
+	  OMP_WAIT_POLICY=passive $(BIN)/python "benchmarks/bench_$$name.py" || exit 1; done
 
 shots: book ## pictures of every page, in both themes and two widths, into _build/shots
 	@$(BIN)/python -m pipeline.shots

@@ -246,9 +246,16 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def notebook_inputs(root: Path, path: Path) -> tuple[list[str], dict[str, str]]:
-    """Files that an executed notebook depends on, and the versions of the packages that it and they import."""
+    """Files that an executed notebook depends on, and the versions of the packages that it and they import.
+
+    A parameter whose default begins with ``results/`` names committed files that the notebook reads.
+    """
+    results: list[Path] = []
     try:
-        code = [cell.source for cell in read(path).code_cells()]
+        source = read(path)
+        code = [cell.source for cell in source.code_cells()]
+        named = [v for v in source.parameters.values() if isinstance(v, str) and v.startswith("results/")]
+        results = [file for name in named for file in results_files(root / name)]
     except BookError:
         code = []  # the task itself says what is wrong with the source
     code = [
@@ -261,7 +268,14 @@ def notebook_inputs(root: Path, path: Path) -> tuple[list[str], dict[str, str]]:
         for file in (root / "clop_nb").rglob("*")
         if file.is_file() and file.suffix not in (".py", ".pyc", ".typed")
     }
-    return sorted(map(str, {path, *RUNNER, *modules, *data})), imports.versions(packages)
+    return sorted(map(str, {path, *RUNNER, *modules, *data, *results})), imports.versions(packages)
+
+
+def results_files(named: Path) -> list[Path]:
+    """The files that a parameter names: those in a folder, or a file and what describes it (same name)."""
+    if named.is_dir():
+        return sorted(file for file in named.rglob("*.json") if not file.name.startswith("."))
+    return sorted(file for file in named.parent.glob(f"{named.stem}.*") if file.suffix in (named.suffix, ".json"))
 
 
 def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
@@ -345,7 +359,7 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
     versions = imports.versions(
         ["jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "sphinx-proof", "sphinxcontrib-bibtex"]
     )
-    files = site.book_files(root)
+    files = [*site.book_files(root), *sorted((root / "results" / "benchmarks").glob("*.json"))]
     made.append(
         Task(
             "site",

@@ -184,3 +184,16 @@ def alive(pid):
         return False
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_committed_results_that_a_parameter_names_are_inputs(project):
+    project.write("results/numbers.csv", "1\n")
+    project.write("results/unread.csv", "1\n")
+    project.edit("notebooks/02_two.md", "trials = None", 'trials = None\ndata: str = "results/numbers.csv"')
+    assert project.book().executed == ["02_two"]
+    project.write("results/unread.csv", "2\n")
+    assert "nothing to do" in project.book().out
+    project.write("results/numbers.csv", "2\n")
+    assert project.book().executed == ["02_two"]
+    project.write("results/numbers.json", "{}\n")
+    assert project.book().executed == ["02_two"], "what describes the file counts too"
