@@ -447,7 +447,6 @@
       marks.push({ kind: "dot", point: place(run.x, i) });
     }
     const mean = rowSum(run.x, k, m).map((value) => value / k);
-    marks.push({ kind: "diamond", point: place(mean, 0) });
     marks.sort((a, b) => a.point[2] - b.point[2]);
     const onFront = ({ point }) => point[2] > 0 && Math.hypot(...point) > 0.97;
     for (const mark of marks) if (!onFront(mark)) drawMark(pen, mark, at, width / 2, height / 2);
@@ -458,6 +457,7 @@
     pen.arc(width / 2, height / 2, radius, 0, 2 * Math.PI);
     pen.stroke();
     for (const mark of marks) if (onFront(mark)) drawMark(pen, mark, at, width / 2, height / 2);
+    drawMark(pen, { kind: "diamond", point: place(mean, 0) }, at, width / 2, height / 2); // never behind its classes
   }
 
   function drawMark(pen, { kind, point }, at, cx, cy) {
@@ -493,10 +493,10 @@
       pen.stroke();
     } else {
       pen.globalAlpha = 1;
-      pen.moveTo(x, y - 8);
-      pen.lineTo(x + 8, y);
-      pen.lineTo(x, y + 8);
-      pen.lineTo(x - 8, y);
+      pen.moveTo(x, y - 6);
+      pen.lineTo(x + 6, y);
+      pen.lineTo(x, y + 6);
+      pen.lineTo(x - 6, y);
       pen.closePath();
       pen.fillStyle = colours.mean;
       pen.strokeStyle = colours.ground;
@@ -506,7 +506,7 @@
     pen.globalAlpha = 1;
   }
 
-  const EDGE = { left: 34, right: 8, top: 10, bottom: 34 };
+  const EDGE = { left: 34, right: 8, top: 8, bottom: 20 };
 
   // Axes with their end values; returns the map from values to pixels.
   function axes(pen, width, height, xMax, xName, ends) {
@@ -528,7 +528,7 @@
     for (const end of ends) pen.fillText(end.text, left - 5, up(end.at));
     pen.textBaseline = "top";
     pen.textAlign = "center";
-    pen.fillText(xName, (left + width - right) / 2, height - bottom + 18);
+    pen.fillText(xName, (left + width - right) / 2, height - bottom + 4);
     return { across, up };
   }
 
