@@ -49,7 +49,7 @@ lint: $(STAMP) ## ruff on the modules and on the notebooks' code
 
 bench: $(STAMP) ## run the benchmarks and write results/benchmarks (BENCH="losses" runs one)
 	@for name in $(BENCH); do echo "== $$name"; \
-	  OMP_WAIT_POLICY=passive $(BIN)/python "benchmarks/bench_$$name.py" || exit 1; done
+	  OMP_WAIT_POLICY=passive KINETO_LOG_LEVEL=99 $(BIN)/python "benchmarks/bench_$$name.py" || exit 1; done
 
 shots: book ## pictures of every page, in both themes and two widths, into _build/shots
 	@$(BIN)/python -m pipeline.shots

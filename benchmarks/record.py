@@ -36,7 +36,13 @@ Figures = Mapping[str, Mapping[str, Sequence[float]]]  # case -> contestant -> o
 Single = Mapping[str, Mapping[str, float]]  # case -> contestant -> one figure
 
 
-def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int, least: float = 0.02) -> dict[str, list]:
+def interleaved(
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    least: float = 0.02,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Time the contestants in turn, over and over, so that what else the machine does meets all of them alike.
 
     The order is drawn anew in every round. A call shorter than ``least`` is repeated until a round lasts that long.
@@ -45,21 +51,24 @@ def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int, le
         contestants: What to call, by name. The first is ours; each is called once beforehand to warm up.
         rounds: How many times each contestant is timed.
         least: Seconds that one timing lasts at least, roughly.
+        clock: Elapsed time by default. ``time.process_time`` counts the seconds that the process had a core, over all
+            its threads: the one to take on cores that are shared, where elapsed time is mostly waiting. Say so in the
+            unit. It needs threads that do not spin while they wait, which ``make bench`` asks for.
 
     Returns:
         Seconds per call, by contestant, one figure a round.
     """
 
     def timed(call: Callable[[], object], repeats: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(repeats):
             call()
-        return (time.perf_counter() - start) / repeats
+        return (clock() - start) / repeats
 
     repeats = {}
     for name, call in contestants.items():
         call()
-        repeats[name] = max(1, math.ceil(least / timed(call, 1)))
+        repeats[name] = max(1, math.ceil(least / max(timed(call, 1), 1e-6)))
     order, seconds = list(contestants), {name: [] for name in contestants}
     shuffle = random.Random(0).shuffle
     for _ in range(rounds):

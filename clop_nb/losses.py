@@ -243,13 +243,13 @@ def vicreg(
     with _autocast_off(z0):
         z0, z1 = _promote(z0, z1)
         n, d = z0.shape
+        invariance = F.mse_loss(z0, z1)  # first, so that its gradients come last and are not held through the others
         variance, covariance = z0.new_zeros(()), z0.new_zeros(())
         for z in (z0, z1):
             z = z - z.mean(0)
             cov = z.T @ z / (n - 1)  # (d, d)
             variance = variance + F.relu(1 - (cov.diagonal() + 1e-4).sqrt()).mean() / 2
             covariance = covariance + _off_diagonal(cov).square().sum() / d
-        invariance = F.mse_loss(z0, z1)
         return invariance_weight * invariance + variance_weight * variance + covariance_weight * covariance
 
 
