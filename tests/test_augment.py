@@ -238,9 +238,10 @@ def test_the_size_of_the_blocks_on_a_cpu_changes_nothing(channels, monkeypatch):
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole, two_views(x, gen()), strict=True))
 
 
-@pytest.mark.parametrize("policy", [CropAndColour(), AffineJitter()])
+@pytest.mark.parametrize("policy", [CropAndColour(jitter=0.0, gray=0.0), AffineJitter()])
 def test_white_images_get_no_whiter(policy):
-    for view in two_views(torch.full((200, 3, 32, 32), 255, dtype=torch.uint8), gen(), policy):
+    """At 33 pixels the weights of the interpolation can sum to a little more than 1."""
+    for view in two_views(torch.full((200, 3, 33, 33), 255, dtype=torch.uint8), gen(), policy):
         assert view.max() == 1
 
 
