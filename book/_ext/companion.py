@@ -6,6 +6,8 @@ It does four things that the stock theme and MyST-NB do not:
 - renders a plotly figure as its static picture, with the figure's JSON beside it for `companion.js` to draw;
 - keeps verdict records, which the pipeline reads, out of the rendered pages;
 - renders the scorecard, in full and at a glance, from what the executed notebooks stated.
+
+Tables of benchmarks are in `benchmark_tables.py`.
 """
 
 from __future__ import annotations
@@ -370,6 +372,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # Jupyter Book sets it; sphinx_comments, which reads it, is not loaded.
     app.add_config_value("comments_config", {}, "html")
     app.add_node(companion_link)
+    app.setup_extension("benchmark_tables")
     app.add_directive("scorecard", ScorecardDirective)
     app.add_directive("scorecard-summary", ScorecardSummaryDirective)
     app.add_role("download-scorecard", DownloadRole())
