@@ -94,7 +94,9 @@ def authors_probe(
     """A linear layer trained as in the authors' code: LARS at 0.3 * batch / 256, a cosine over the steps, 200 epochs.
 
     Momentum 0.9, weight decay 1e-6, no parameter excluded. Two things differ from theirs: the features are computed
-    once, from images without views, and divided by their root mean square as in :func:`linear_probe`.
+    once, from images without views, and divided by their root mean square as in :func:`linear_probe`. It is made for
+    large sets: LARS moves a weight by a thousandth of the rate times its norm, so that some thousand samples and
+    epochs are needed before the start is left behind.
 
     Args:
         train_features: (N, F) float.
