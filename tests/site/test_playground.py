@@ -264,6 +264,7 @@ def test_without_a_threshold_on_the_slider_there_is_no_mark_and_the_words_say_so
 def test_a_slider_is_dragged_with_the_mouse_across_the_threshold(still):
     press(still, "lr 2.0")
     listen(still)
+    still.locator("#pg-lr").scroll_into_view_if_needed()
     box = still.locator("#pg-lr").bounding_box()
     middle = box["y"] + box["height"] / 2
     still.mouse.move(box["x"] + box["width"] * (2.0 - 0.05) / 5.95, middle)
