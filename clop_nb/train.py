@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ from clop_nb.measure import measure, represent, short, unit_rank
 from clop_nb.progress import progress as line
 from clop_nb.records import RunRecord
 
-__all__ = ["AUTHORS", "PRINTED", "DeviceError", "Progress", "RunConfig", "check", "run"]
+__all__ = ["AUTHORS", "PRINTED", "DeviceError", "Progress", "RunConfig", "check", "one_epoch", "run"]
 
 COLLAPSED_BELOW = 2.0
 """A run has collapsed when the effective rank of the test embeddings at unit length is below this."""
@@ -121,6 +121,50 @@ def _labels(config: RunConfig, images: data.DataSet) -> Tensor:
     return images.train_labels[recipe.subset(config, images.train_labels)]
 
 
+def one_epoch(
+    config: RunConfig,
+    epoch: int,
+    model: Callable[[Tensor], tuple[Tensor, Tensor]],
+    criterion: Callable[[Tensor, Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    labels: Tensor,
+    streams: Mapping[str, torch.Generator],
+) -> float:
+    """The training loop: every full batch of an epoch once.
+
+    Args:
+        config: batch size, precision, learning rate and label subset are taken from it.
+        epoch: counted from 0.
+        model: images to features and embeddings, in training mode.
+        criterion: loss of the two views' embeddings and the labels.
+        optimizer: of the model's parameters.
+        x: images (N, C, H, W) uint8, on the device.
+        labels: what the loss may see, (N,) int64, on the device.
+        streams: generators ``batches``, ``views`` and ``redraws``.
+
+    Returns:
+        Mean loss; not finite if a step's was not.
+    """
+    size, steps, device = config.batch_size, len(x) // config.batch_size, x.device
+    order = torch.randperm(len(x), generator=streams["batches"]).to(device)
+    total = torch.zeros((), device=device)
+    for step in range(steps):
+        batch = order[step * size : (step + 1) * size]
+        views = torch.cat(two_views(x[batch], streams["views"]))  # (2B, C, H, W)
+        y = recipe.redraw(config, labels[batch], streams["redraws"])
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            _, z = model(views.contiguous(memory_format=torch.channels_last))  # (2B, d)
+            loss = criterion(z[:size], z[size:], y)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate(config, epoch * steps + step, steps)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+    return float(total) / steps  # the one moment of an epoch at which an accelerator is waited for
+
+
 def _run(
     config: RunConfig,
     images: data.DataSet,
@@ -139,34 +183,18 @@ def _run(
     model = recipe.model(config, x.shape[1]).to(device, memory_format=torch.channels_last)
     forward = torch.compile(model) if config.compile else model
     optimizer = recipe.optimizer(config, model)
-    batches, views, redraws = (recipe.stream(config, purpose) for purpose in ("batches", "views", "redraws"))
+    streams = {purpose: recipe.stream(config, purpose) for purpose in ("batches", "views", "redraws")}
 
     curves: dict[str, list[float]] = {"loss": [], "rank_epoch": [], "embedding_rank": []}
-    state = {"model": model, "optimizer": optimizer, "batches": batches, "views": views, "redraws": redraws}
+    state = {"model": model, "optimizer": optimizer, **streams}
     identity = [config.id, provenance.code_hash(), str(torch.__version__), device.type, threads]
     first, earlier = resume(checkpoint, identity, state, curves)
-    size, steps = config.batch_size, len(x) // config.batch_size  # steps in an epoch
     diverged, in_loop = None, 0.0
 
     for epoch in range(first, config.epochs):
         started = time.monotonic()
         model.train()
-        order = torch.randperm(len(x), generator=batches).to(device)
-        total = torch.zeros((), device=device)
-        for step in range(steps):
-            batch = order[step * size : (step + 1) * size]
-            pair = torch.cat(two_views(x[batch], views)).contiguous(memory_format=torch.channels_last)  # (2B, C, H, W)
-            y = recipe.redraw(config, seen[batch], redraws)
-            with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-                _, z = forward(pair)  # (2B, d)
-                loss = criterion(z[:size], z[size:], y)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate(config, epoch * steps + step, steps)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
-        mean = float(total) / steps  # the one moment of an epoch at which an accelerator is waited for
+        mean = one_epoch(config, epoch, forward, criterion, optimizer, x, seen, streams)
         in_loop += time.monotonic() - started
         if not math.isfinite(mean):
             diverged = f"the loss was not finite in epoch {epoch + 1}"
@@ -202,6 +230,7 @@ def _run(
         else:
             metrics, spectra = measured
             curves |= spectra
+    processed = (epoch + 1 - first) * (len(x) // config.batch_size) * config.batch_size if in_loop else 0
     collapsed = diverged is None and metrics["embedding_rank"] < COLLAPSED_BELOW
     return RunRecord(
         config=config,
@@ -214,7 +243,7 @@ def _run(
         versions=provenance.versions(),
         device=provenance.device_name(device),
         seconds=round(earlier + time.monotonic() - began, 2),
-        images_per_second=round((epoch + 1 - first) * steps * size / in_loop, 1) if in_loop else None,
+        images_per_second=round(processed / in_loop, 1) if in_loop else None,
         peak_memory_mib=round(provenance.peak_memory_mib(device), 1),
         code_hash=provenance.code_hash(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
