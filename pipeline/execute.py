@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 
+from pipeline import provenance
 from pipeline import source as sources
 from pipeline.errors import BookError
 
@@ -80,6 +81,7 @@ def execute(path: Path, output: Path, failed: Path, given: dict[str, Any]) -> No
         ) from None
     done.metadata.get("papermill", {}).pop("output_path", None)
     done.metadata.get("papermill", {}).pop("input_path", None)
+    done.metadata[provenance.KEY] = provenance.record(source, given)
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
