@@ -1,0 +1,62 @@
+"""Files that the site serves itself: MathJax, plotly.js where a page needs it, and the scorecard as data."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
+GENERATED = Path("book", "_generated")
+DOWNLOADS = ("scorecard.json", "scorecard.csv")
+
+
+def package_folder(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ExtensionError(
+            f"the package {name!r} is not installed; `make .venv` installs everything that the book needs"
+        )
+    return Path(spec.origin).parent
+
+
+def copy_mathjax(outdir: Path) -> None:
+    """Of MathJax's 24 MB, what TeX input and HTML output can ask for."""
+    source = package_folder("sphinx-mathjax-offline") / "static" / "mathjax"
+    target = outdir / "_static" / "mathjax"
+    for name in (
+        "tex-chtml.js",
+        "input/tex/extensions",
+        "output/chtml/fonts",
+        "a11y",
+        "sre/mathmaps/base.json",
+        "sre/mathmaps/en.json",
+    ):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        else:
+            shutil.copyfile(source / name, target / name)
+
+
+def copy_files(app: Sphinx, exception: Exception | None) -> None:
+    if exception is not None or app.builder.format != "html":
+        return
+    outdir = Path(app.outdir)
+    copy_mathjax(outdir)
+    if any('class="plotly-json"' in page.read_text(encoding="utf-8") for page in outdir.rglob("*.html")):
+        shutil.copyfile(
+            package_folder("plotly") / "package_data" / "plotly.min.js", outdir / "_static" / "plotly.min.js"
+        )
+    for name in DOWNLOADS:
+        made = Path(app.srcdir) / GENERATED / name
+        if made.exists():
+            shutil.copyfile(made, outdir / name)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("build-finished", copy_files)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
