@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from clop_nb.evaluate import Accuracy, knn_accuracy, linear_probe
 from clop_nb.spectra import effective_rank, singular_values
 
-__all__ = ["class_mean_cosines", "measure", "prototype_alignment", "represent", "short", "spectrum", "unit_rank"]
+__all__ = [
+    "class_mean_cosines",
+    "measure",
+    "prototype_alignment",
+    "represent",
+    "settle_batch_norm",
+    "short",
+    "spectrum",
+    "unit_rank",
+]
 
 # Singular values kept in a record, of the embeddings and of the features.
 SPECTRUM = 64
+
+
+@torch.no_grad()
+def settle_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Give every batch norm the mean statistics of these batches, under the weights as they are.
+
+    The running averages of training lag behind the weights. After the few steps of a run with large batches they still
+    hold a part of their start, and batch sizes could not be compared. Wu and Johnson 2021 (arXiv 2105.07576) call the
+    remedy precise batch norm.
+
+    Args:
+        model: left in the mode that it was in.
+        batches: float images as in training, (B, C, H, W) each, several.
+    """
+    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta, mode = [norm.momentum for norm in norms], model.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over what comes
+    model.train()
+    for images in batches:
+        model(images)
+    model.train(mode)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 @torch.no_grad()

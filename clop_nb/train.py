@@ -25,7 +25,7 @@ from clop_nb import data, provenance, recipe
 from clop_nb.augment import two_views
 from clop_nb.checkpoint import resume, save
 from clop_nb.config import AUTHORS, PRINTED, RunConfig
-from clop_nb.measure import measure, represent, short, unit_rank
+from clop_nb.measure import measure, represent, settle_batch_norm, short, unit_rank
 from clop_nb.progress import progress as line
 from clop_nb.records import RunRecord
 
@@ -35,6 +35,8 @@ COLLAPSED_BELOW = 2.0
 """A run has collapsed when the effective rank of the test embeddings at unit length is below this."""
 # Runs shorter than this leave no checkpoint, longer ones one every so many seconds.
 CHECKPOINT_EVERY = 60.0
+# Batch norm's statistics are taken anew after training, from views of this many images in so many batches.
+STATISTICS_OVER, STATISTICS_BATCHES = 4096, 8
 # How often the effective rank is measured on the way, last epoch included.
 RANKS = 10
 
@@ -214,6 +216,9 @@ def _run(
 
     metrics: dict[str, Any] = {}
     if diverged is None:
+        again = torch.randperm(len(x), generator=recipe.stream(config, "statistics"))[:STATISTICS_OVER].to(device)
+        fresh = recipe.stream(config, "fresh views")
+        settle_batch_norm(model, (two_views(x[part], fresh)[0] for part in again.chunk(STATISTICS_BATCHES)))
         known = {f: data.labelled_subset(labels, f, recipe.stream(config, "labels")) for f in config.probe_fractions}
         measured = measure(
             model.eval(),

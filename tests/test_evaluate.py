@@ -160,3 +160,18 @@ def test_measure_collects_each_probe_fraction_and_refuses_what_is_not_finite():
     assert torch.equal(features, images.flatten(1).float() / 255)
     assert embeddings.shape == (60, 5)
     assert measure.measure(lambda x: (x.flatten(1).log(), x.flatten(1)), images * 0, known, images, labels, 3) is None
+
+
+def test_settled_batch_norm_is_the_mean_over_the_batches_and_leaves_the_rest():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU()).eval()
+    model[1].running_mean.fill_(100.0)
+    weights = model[0].weight.clone()
+    batches = list(torch.rand(4, 16, 1, 8, 8))
+    measure.settle_batch_norm(model, batches)
+    before = [model[0](images) for images in batches]
+    torch.testing.assert_close(model[1].running_mean, torch.stack([z.mean((0, 2, 3)) for z in before]).mean(0))
+    torch.testing.assert_close(model[1].running_var, torch.stack([z.var((0, 2, 3)) for z in before]).mean(0))
+    assert not model.training
+    assert model[1].momentum == 0.1
+    assert torch.equal(model[0].weight, weights)
