@@ -9,7 +9,7 @@ TESTS ?= tests notebooks
 BENCH ?= $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks map lint bench shots clean .venv
+.PHONY: help book serve test notebooks map records lint bench shots clean .venv
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -43,6 +43,9 @@ notebooks: $(STAMP) ## write runnable .ipynb files into _build/notebooks
 
 map: $(STAMP) ## compute the regime map of notebook 05 anew (results/synthetic_map.csv)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m clop_nb.regime results/synthetic_map.csv
+
+records: $(STAMP) ## redo the image runs on digits that other code made, or that failed (results/images)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m clop_nb.sweep results/images --dataset digits
 
 lint: $(STAMP) ## ruff on the modules and on the notebooks' code
 	@$(BIN)/python -m pipeline lint
