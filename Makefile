@@ -9,7 +9,7 @@ TESTS ?= tests notebooks
 BENCH ?= $(patsubst benchmarks/bench_%.py,%,$(wildcard benchmarks/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help book serve test notebooks map records lint bench shots clean .venv
+.PHONY: help book serve test notebooks map records lint bench shots links archive clean .venv
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -56,6 +56,13 @@ bench: $(STAMP) ## run the benchmarks and write results/benchmarks (BENCH="losse
 
 shots: book ## pictures of every page, in both themes and two widths, into _build/shots
 	@$(BIN)/python -m pipeline.shots
+
+links: book ## follow every link to another site; needs a network
+	@cd _build/laptop/stage && PYTHONPATH=book/_ext:$(CURDIR) $(CURDIR)/$(BIN)/jupyter-book build . \
+	  --path-output $(CURDIR)/_build/links --all --builder linkcheck
+
+archive: book ## the site as one zip, for a release
+	@$(BIN)/python -m pipeline.archive
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build book/_executed book/_generated
