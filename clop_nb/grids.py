@@ -66,7 +66,7 @@ _DIGITS = RunConfig(dataset="digits", epochs=15, batch_size=256, lr=0.3, lr_rule
 PLANS: dict[str, Plan] = {
     "digits": Plan(base=_DIGITS, batch_sizes=(32, 64, 128, 256, 512, 1024), rates=_RATES, weights=_WEIGHTS, seeds=5),
     "fashion_mnist": Plan(
-        base=replace(_DIGITS, dataset="fashion_mnist", train_samples=3000, epochs=5),
+        base=replace(_DIGITS, dataset="fashion_mnist", train_samples=4000, epochs=2, batch_size=128),
         fractions=(1.0,),
         rates=_RATES,
         seeds=3,
