@@ -30,6 +30,7 @@ __all__ = [
     "collect",
     "every_run",
     "learning_rates",
+    "ranks_on_the_way",
     "recorded",
     "table",
 ]
@@ -159,6 +160,25 @@ def recorded(configs: Iterable[RunConfig], folder: str | os.PathLike[str]) -> pd
     """
     found = (store.read(folder, config) for config in configs)
     return records.frame(record for record in found if record is not None)
+
+
+def ranks_on_the_way(configs: Iterable[RunConfig], folder: str | os.PathLike[str]) -> pd.DataFrame:
+    """Effective rank of the test embeddings at the epochs at which the recorded runs measured it.
+
+    Args:
+        configs: the runs; those that the store lacks are passed over.
+        folder: the store.
+
+    Returns:
+        A row for each run and measurement, with the columns ``id``, ``epoch`` and ``rank``.
+    """
+    import pandas as pd
+
+    rows = []
+    for record in filter(None, (store.read(folder, config) for config in configs)):
+        measured = zip(record.curves["rank_epoch"], record.curves["embedding_rank"], strict=True)
+        rows += [(record.config.id, epoch, rank) for epoch, rank in measured]
+    return pd.DataFrame(rows, columns=["id", "epoch", "rank"])
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from clop_nb.plots import METHOD_COLOURS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["colour", "curves", "means", "method_name", "not_run", "share", "ticks"]
+__all__ = ["colour", "curves", "forest", "means", "method_name", "not_run", "share", "ticks"]
 
 
 def method_name(method: str, fraction: float) -> str:
@@ -54,6 +55,28 @@ def curves(axes: Any, table: pd.DataFrame, x: str, metric: str) -> None:
             markersize=7, label=method_name(method, fraction),
         )  # fmt: skip
     axes.set_xscale("log")
+
+
+def forest(axes: Any, rows: Mapping[str, pd.DataFrame], summary: str | None = None) -> None:
+    """Draw paired differences: a faint dot for each cell's mean, and the pooled mean with its 95 % interval over seeds.
+
+    Args:
+        axes: matplotlib's.
+        rows: what :func:`clop_nb.compare.paired` found, by the row's name, from the top down.
+        summary: name of the row that sums the others up; drawn in black.
+    """
+    for place, (name, differences) in enumerate(rows.items()):
+        pooled = compare.pooled(differences)
+        look = "black" if name == summary else METHOD_COLOURS["clop"]
+        axes.plot(
+            differences.mean(), [place] * differences.shape[1], "o", color=look, alpha=0.25, markersize=5,
+            markeredgewidth=0,
+        )  # fmt: skip
+        error = [[pooled.mean - pooled.low], [pooled.high - pooled.mean]]
+        axes.errorbar(pooled.mean, place, xerr=error, fmt="|", color=look, capsize=4, markersize=12, linewidth=1.8)
+    axes.axvline(0, color="#9aa4b2", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def ticks(axes: Any, values: Any) -> None:

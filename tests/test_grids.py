@@ -128,6 +128,18 @@ def test_recorded_shows_what_is_there_and_trains_nothing(tmp_path):
     assert grids.recorded([there, absent], tmp_path).id.tolist() == [there.id]
 
 
+def test_ranks_on_the_way_are_those_of_the_records(tmp_path):
+    long, short, absent = RunConfig(seed=0), RunConfig(seed=1), RunConfig(seed=2)
+    for config, curves in (
+        (long, {"rank_epoch": [2, 4], "embedding_rank": [1.5, 6.0]}),
+        (short, {"rank_epoch": [1], "embedding_rank": [3.0]}),
+    ):
+        store.write(tmp_path, record(config, curves=curves))
+    ranks = grids.ranks_on_the_way([long, short, absent], tmp_path)
+    assert ranks.values.tolist() == [[long.id, 2, 1.5], [long.id, 4, 6.0], [short.id, 1, 3.0]]
+    assert grids.ranks_on_the_way([absent], tmp_path).columns.tolist() == ["id", "epoch", "rank"]
+
+
 def test_collect_gives_tables_of_complete_grids_only_and_counts_the_rest(tmp_path):
     plan = replace(grids.SMOKE, fractions=(1.0,), seeds=1)
     other = replace(plan, base=replace(plan.base, epochs=2))
