@@ -27,9 +27,16 @@ def to_page(page: str, text: str, target: str | None = None) -> late_link:
     return late_link("", text, page=page, target=target)
 
 
-def to_notebook(notebook: str, why: str, anchor: str | None = None, text: str | None = None) -> late_link:
-    """A link to a chapter, and to a label in it. Without a text it is the chapter's title; `why` is for a warning."""
-    return late_link("", text or "", page=f"{EXECUTED}/{notebook}", anchor=anchor, why=why)
+def to_notebook(notebook: str, why: str, anchor: str | None = None, number: bool = False) -> late_link:
+    """A link to a chapter by its title, and to a label in it; `number` names a figure instead.
+
+    Args:
+        notebook: name of the notebook.
+        why: who asks, for the warning where there is no such page or label.
+        anchor: a label in it.
+        number: whether the text is the figure's number, where it has one.
+    """
+    return late_link("", "", page=f"{EXECUTED}/{notebook}", anchor=anchor, why=why, number=number)
 
 
 def label_of(app: Sphinx, docname: str, anchor: str) -> str | None:
@@ -60,7 +67,9 @@ def resolve(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             target = label_of(app, page, anchor)
             if target is None:
                 logger.warning("%s: no label %r in %s", link["why"], anchor, page, location=docname)
-        text = link.astext() or app.env.titles[page].astext()
+        numbers = app.env.toc_fignumbers.get(page, {}).get("figure", {}).get(target)
+        numbered = f"Fig. {'.'.join(map(str, numbers))}" if numbers and link.get("number") else ""
+        text = link.astext() or numbered or app.env.titles[page].astext()
         uri = app.builder.get_relative_uri(docname, page) + (f"#{target}" if target else "")
         made = nodes.reference("", text, internal=True, refuri=uri, classes=link["classes"])
         link.replace_self(made)

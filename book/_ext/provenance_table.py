@@ -165,8 +165,8 @@ class NotebookDirective(SphinxDirective):
             for file in (file for value in named for file in files_of(Path(self.env.srcdir), value)):
                 links += [", "] * bool(links) + [to_file(file, Path(file).name)]
             behind = paragraph(*links) if links else "computed in the notebook"
-            body.append(row([to_notebook(name, "provenance", figure, figure), behind]))
-        shown = [table(("Figure", "Records behind it"), body, ["provenance"])] if body else []
+            body.append(row([to_notebook(name, "provenance", figure, number=True), figure, behind]))
+        shown = [table(("Figure", "Name", "Records behind it"), body, ["provenance"])] if body else []
         return [nodes.container("", title, facts, *shown, classes=["provenance-notebook"])]
 
 

@@ -1,8 +1,9 @@
-"""Files that the site serves itself: MathJax, plotly.js where a page needs it, and the scorecard as data."""
+"""Files that the site serves itself: MathJax, plotly.js where a page needs it, the scorecard as data; no ballast."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,22 @@ def copy_mathjax(outdir: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
+def shed(outdir: Path) -> None:
+    """Take out what no reader's browser asks for, and the white space of notebooks."""
+    for pattern in ("*.map", "*.ttf"):  # of the theme: maps for its developers; every browser takes the woff2 instead
+        for path in (outdir / "_static").rglob(pattern):
+            path.unlink()
+    shutil.rmtree(outdir / "_static" / "locales", ignore_errors=True)
+    for path in (outdir / "_sources").rglob("*.ipynb"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+
+
 def copy_files(app: Sphinx, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
     outdir = Path(app.outdir)
+    shed(outdir)
     copy_mathjax(outdir)
     if any('class="plotly-json"' in page.read_text(encoding="utf-8") for page in outdir.rglob("*.html")):
         shutil.copyfile(

@@ -84,7 +84,7 @@ def table_rows(built_site: Path) -> list[tuple[str, str]]:
     text = (built_site / "book" / "scorecard.html").read_text(encoding="utf-8")
     rows = re.findall(r'<tr class="claim [^"]*" id="claim-[^"]+">(.*?)</tr>', text, re.DOTALL)
     return [
-        (re.search(r"<strong>([^<]+)</strong>", row).group(1), re.search(r'verdict-chip[^"]*">([^<]+)<', row).group(1))
+        (re.search(r"<strong>([^<]+)</strong>", row).group(1), re.search(r"verdict-chip[^>]*>([^<]+)<", row).group(1))
         for row in rows
     ]
 

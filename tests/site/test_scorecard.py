@@ -65,7 +65,7 @@ def test_two_verdicts_add_up_and_each_button_tells_its_count(page, stated):
 
 
 def test_text_finds_words_anywhere_in_a_row_and_all_words_must_be_there(page, stated):
-    page.get_by_label("Find").fill("theorem BOUND")
+    page.get_by_label("Find").fill("theorem THRESHOLD")
     assert "T1" in shown(page)
     assert len(shown(page)) < len(stated)
     page.get_by_label("Find").fill("no such words")
