@@ -42,35 +42,50 @@ def record(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def figures(notebook: dict[str, Any]) -> dict[str, list[str]]:
-    """Names of the notebook's figures, each with the parameters that name the records it is drawn from.
+    """Names of the notebook's figures, each with the records it is drawn from, which parameters name.
 
-    A statement that reads such a parameter, or a name bound by a statement that does, passes the mark on to every name
-    that it binds; a figure's cell that reads a marked name draws from the records.
+    A statement that reads such a parameter passes a mark on to the names that it binds, and so does one that reads a
+    marked name; a figure's cell that reads a marked name draws from the records.
     """
     named = {
         name: value
         for name, value in notebook["metadata"].get(KEY, {}).get("parameters", {}).items()
         if isinstance(value, str) and value.startswith(RECORDS)
     }
-    behind: dict[str, set[str]] = {name: {name} for name in named}
+    marks: dict[str, set[str]] = {name: {value} for name, value in named.items()}
     found: dict[str, list[str]] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] != "code":
             continue
         used: set[str] = set()
         for statement in statements("".join(cell["source"])):
-            words = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
-            marks = set().union(*(behind.get(word.id, set()) for word in words))
-            used |= marks
-            bound = {word.id for word in words if isinstance(word.ctx, ast.Store)}
-            if isinstance(statement, ast.FunctionDef):
-                bound = {statement.name}
-            for name in bound - set(named):
-                behind[name] = behind.get(name, set()) | marks
+            read, bound = names(statement)
+            passed = set().union(*(marks.get(name, set()) for name in read))
+            used |= passed
+            marks.update((name, passed) for name in bound - set(named))
         figure = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
         if figure:
-            found[figure] = sorted(named[name] for name in used)
+            found[figure] = sorted(used)
     return found
+
+
+def names(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """The names that a statement reads and those that it binds; what it binds only for itself is neither.
+
+    In an assignment the targets may be read as well (`x = f(x)`), variables of comprehensions may not; a loop or a
+    function reads nothing that it binds itself. Assigning to a part of a thing, `x["a"] = y`, reads and binds it.
+    """
+    words = [node for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    read = {word.id for word in words if isinstance(word.ctx, ast.Load)}
+    stored = {word.id for word in words if isinstance(word.ctx, ast.Store)}
+    if isinstance(statement, ast.FunctionDef):
+        arguments = {node.arg for node in ast.walk(statement) if isinstance(node, ast.arg)}
+        return read - stored - arguments, {statement.name}
+    if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        assigned = {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}
+        return read - (stored - assigned), assigned
+    return read - stored, stored
 
 
 def statements(code: str) -> Iterator[ast.stmt]:

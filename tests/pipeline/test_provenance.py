@@ -71,6 +71,12 @@ def test_a_figure_is_drawn_from_records_where_data_flows_from_them_into_its_cell
         cell("panel(axes)", "fig-through-a-function"),
         cell("draw(rows)", "fig-direct"),
         cell("draw(own)", "fig-own"),
+        cell("for axes, row in zip(panels(), rows):\n    axes.plot(row)", "fig-in-a-loop"),
+        cell("for axes, row in zip(panels(), own):\n    axes.plot(row)", "fig-same-names-other-data"),
+        cell("own = own + rows\nkept = {}\nkept['a'] = own"),
+        cell("draw(kept)", "fig-into-a-part"),
+        cell("rows = train(seeds)"),
+        cell("draw(rows)", "fig-name-bound-anew"),
         map_file="results/map.csv",
         seeds=3,
     )
@@ -78,6 +84,10 @@ def test_a_figure_is_drawn_from_records_where_data_flows_from_them_into_its_cell
         "fig-through-a-function": ["results/map.csv"],
         "fig-direct": ["results/map.csv"],
         "fig-own": [],
+        "fig-in-a-loop": ["results/map.csv"],
+        "fig-same-names-other-data": [],
+        "fig-into-a-part": ["results/map.csv"],
+        "fig-name-bound-anew": [],
     }
 
 
