@@ -11,7 +11,7 @@ from late_links import EXECUTED, to_page
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
-from tables import paragraph
+from table_nodes import paragraph
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@
 - `provenance_table`: how each notebook came about, and the records behind its figures;
 - `chapter_list`, `opening_picture`, `citing`: parts of the landing page;
 - `benchmark_tables`: tables of benchmarks;
-- `late_links`, `tables`: what the others share.
+- `late_links`, `table_nodes`: what the others share.
 """
 
 from __future__ import annotations

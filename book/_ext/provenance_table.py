@@ -16,7 +16,7 @@ from late_links import EXECUTED, to_file, to_notebook
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-from tables import paragraph, row, table
+from table_nodes import paragraph, row, table
 
 KEY = "companion"  # pipeline/provenance.py writes it into a notebook's metadata
 RECORDS = "results/"

@@ -14,7 +14,7 @@ from site_files import DOWNLOADS, GENERATED
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-from tables import paragraph, row, table
+from table_nodes import paragraph, row, table
 
 PAGE = "book/scorecard"
 NOT_COVERED = "not yet covered"

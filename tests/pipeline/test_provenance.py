@@ -11,7 +11,10 @@ from pipeline import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from provenance_table import figures, files_of, memory, record, seconds  # noqa: E402
+try:
+    from provenance_table import figures, files_of, memory, record, seconds
+finally:
+    sys.path.remove(str(ROOT / "book" / "_ext"))
 
 
 @pytest.fixture
