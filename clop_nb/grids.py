@@ -32,6 +32,7 @@ __all__ = [
     "learning_rates",
     "ranks_on_the_way",
     "recorded",
+    "steady_rates",
     "table",
 ]
 
@@ -53,6 +54,8 @@ class Plan:
     """Of notebook 06, each at the rate of the rule."""
     rates: tuple[float, ...] = ()
     """Peak learning rates of notebook 07."""
+    steady_rates: tuple[float, ...] = ()
+    """Rates of notebook 07 that are also kept for the whole run instead of falling, all labels."""
     weights: tuple[float, ...] = ()
     """CLOP weights of notebook 08, beside SupCon with all labels; 0 is the baseline."""
     seeds: int
@@ -65,7 +68,14 @@ _WEIGHTS = (0.0, 0.1, 0.5, 1.0, 1.5)
 _DIGITS = RunConfig(dataset="digits", epochs=15, batch_size=256, lr=0.3, lr_rule="linear", clop_weight=1.0)
 
 PLANS: dict[str, Plan] = {
-    "digits": Plan(base=_DIGITS, batch_sizes=(32, 64, 128, 256, 512, 1024), rates=_RATES, weights=_WEIGHTS, seeds=5),
+    "digits": Plan(
+        base=_DIGITS,
+        batch_sizes=(32, 64, 128, 256, 512, 1024),
+        rates=_RATES,
+        steady_rates=(10.0,),
+        weights=_WEIGHTS,
+        seeds=5,
+    ),
     "fashion_mnist": Plan(
         base=replace(_DIGITS, dataset="fashion_mnist", train_samples=4000, epochs=2, batch_size=128),
         fractions=(1.0,),
@@ -77,6 +87,7 @@ PLANS: dict[str, Plan] = {
             base=PRINTED[name],
             batch_sizes=(32, 64, 128, 256, 512, 1024, 2048),
             rates=_RATES,
+            steady_rates=(10.0,),
             weights=_WEIGHTS,
             seeds=5,
         )
@@ -90,6 +101,7 @@ SMOKE = Plan(
     base=replace(_DIGITS, train_samples=300, epochs=1, batch_size=64),
     batch_sizes=(64, 128),
     rates=(0.3, 1.0, 10.0),
+    steady_rates=(10.0,),
     weights=(0.0, 0.1, 1.0),
     seeds=2,
 )
@@ -108,9 +120,14 @@ def learning_rates(plan: Plan) -> list[RunConfig]:
 
     A rate is kept as the coefficient of the linear rule, so that a cell which notebook 06 has too is one run.
     """
-    size = plan.base.batch_size
-    bases = [replace(plan.base, lr=rate * 256 / size, lr_rule="linear") for rate in plan.rates]
-    return _seeded(plan, [cell for base in bases for cell in _methods(plan, base)])
+    return _seeded(plan, [cell for rate in plan.rates for cell in _methods(plan, _at_rate(plan, rate))])
+
+
+def steady_rates(plan: Plan) -> list[RunConfig]:
+    """Notebook 07: the methods with all labels at rates that do not fall, as in the authors' code."""
+    whole = replace(plan, fractions=(1.0,))
+    bases = [replace(_at_rate(plan, rate), schedule="constant") for rate in plan.steady_rates]
+    return _seeded(plan, [cell for base in bases for cell in _methods(whole, base)])
 
 
 def clop_weights(plan: Plan) -> list[RunConfig]:
@@ -123,8 +140,12 @@ def clop_weights(plan: Plan) -> list[RunConfig]:
 
 def every_run(plan: Plan) -> list[RunConfig]:
     """The runs of all three notebooks, each once."""
-    wanted = [*batch_sizes(plan), *learning_rates(plan), *clop_weights(plan)]
+    wanted = [*batch_sizes(plan), *learning_rates(plan), *steady_rates(plan), *clop_weights(plan)]
     return list({config.id: config for config in wanted}.values())
+
+
+def _at_rate(plan: Plan, rate: float) -> RunConfig:
+    return replace(plan.base, lr=rate * 256 / plan.base.batch_size, lr_rule="linear")
 
 
 def _methods(plan: Plan, base: RunConfig) -> list[RunConfig]:
@@ -233,7 +254,7 @@ def collect(
     """One notebook's grid on several data sets, from the store, trained where that is wanted.
 
     Args:
-        grid: :func:`batch_sizes`, :func:`learning_rates` or :func:`clop_weights`.
+        grid: :func:`batch_sizes`, :func:`learning_rates`, :func:`steady_rates` or :func:`clop_weights`.
         plans: by name of the data set; those without cells in this grid are passed over.
         folder: the store.
         train: names of the data sets whose missing runs are trained first.

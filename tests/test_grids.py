@@ -54,6 +54,15 @@ def test_every_method_has_every_cell_at_every_seed(name, grid):
     )
 
 
+def test_steady_rates_differ_from_the_falling_ones_in_their_schedule_only():
+    plan = grids.PLANS["digits"]
+    falling = {replace(config, schedule="constant") for config in grids.learning_rates(plan)}
+    steady = grids.steady_rates(plan)
+    assert set(steady) < falling
+    assert len(set(steady)) == 3 * len(plan.steady_rates) * plan.seeds
+    assert {config.peak_lr for config in steady} == set(plan.steady_rates) == {10.0}
+
+
 def test_labels_are_seen_by_loss_and_classifier_alike_and_info_nce_is_trained_once_for_all_fractions():
     for config in grids.batch_sizes(grids.PLANS["digits"]):
         if config.uses_labels:
@@ -76,7 +85,7 @@ def test_the_printed_ranges_are_covered():
 
 def test_cells_that_two_notebooks_share_are_one_run():
     plan = grids.PLANS["digits"]
-    together = sum(len(grid(plan)) for grid in GRIDS)
+    together = sum(len(grid(plan)) for grid in (*GRIDS, grids.steady_rates))
     shared_cell, shared_weights = 8 * plan.seeds, 3 * plan.seeds  # eight trainings; lambda 0, 1 and labels only
     assert len(grids.every_run(plan)) == together - shared_cell - shared_weights
 
@@ -164,7 +173,7 @@ def test_collect_trains_what_is_asked_for(tmp_path):
 
 
 def test_the_command_trains_what_is_missing_and_says_what_it_did(tmp_path, capsys, monkeypatch):
-    small = replace(grids.SMOKE, batch_sizes=(64,), rates=(), weights=(), fractions=(1.0,), seeds=1)
+    small = replace(grids.SMOKE, batch_sizes=(64,), rates=(), steady_rates=(), weights=(), fractions=(1.0,), seeds=1)
     monkeypatch.setitem(grids.PLANS, "digits", small)
     for trained in (3, 0):
         grids.main(["digits", "--store", str(tmp_path), "--n-jobs", "1"])
