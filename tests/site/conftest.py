@@ -95,9 +95,10 @@ def server(built_site: Path) -> Iterator[str]:
         def log_message(self, *args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=str(built_site))
-    ) as served:
+    class Patient(http.server.ThreadingHTTPServer):
+        request_queue_size = 128  # a browser opens more connections at once than the default of 5 lets wait
+
+    with Patient(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built_site))) as served:
         threading.Thread(target=served.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{served.server_port}"
         served.shutdown()
