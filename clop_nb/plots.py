@@ -121,7 +121,7 @@ def show(interactive: Any, static: Any) -> None:
     from IPython.display import display
 
     picture = io.StringIO()
-    static.savefig(picture, format="svg", metadata={"Date": None})
+    static.savefig(picture, format="svg", dpi=160, metadata={"Date": None})  # dpi: of what is rasterised
     plt.close(static)
     bundle = {
         "application/vnd.plotly.v1+json": json.loads(interactive.to_json()),
