@@ -359,7 +359,8 @@ def tasks(build: Build, children: Children, progress: Progress) -> list[Task]:
     versions = imports.versions(
         ["jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "sphinx-proof", "sphinxcontrib-bibtex"]
     )
-    files = [*site.book_files(root), *sorted((root / "results" / "benchmarks").glob("*.json"))]
+    committed = (file for file in (root / "results").glob("**/*") if file.suffix in (".json", ".csv"))
+    files = [*site.book_files(root), *sorted(file for file in committed if ".work" not in file.parts)]
     made.append(
         Task(
             "site",

@@ -26,6 +26,7 @@ PARTS = (
     "opening_picture",
     "citing",
     "benchmark_tables",
+    "grid_costs",
 )
 
 
