@@ -59,6 +59,7 @@ def use_style() -> None:
             "legend.frameon": False,
             "legend.fontsize": 10,
             "text.color": INK,
+            "figure.dpi": 160,  # of what is rasterised
             "svg.fonttype": "path",
             "svg.hashsalt": "clop-nb",
         }
@@ -80,7 +81,9 @@ def epoch_colours(count: int) -> list[tuple[float, float, float, float]]:
 def sphere(axes: Any) -> None:
     """Draw a faint unit sphere into a 3-D matplotlib axes and take its box away."""
     u, v = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]
-    axes.plot_wireframe(np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color="#c9ced6", linewidth=0.4)
+    axes.plot_wireframe(
+        np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color="#c9ced6", linewidth=0.4, rasterized=True
+    )
     axes.set_box_aspect((1, 1, 1))
     axes.set_axis_off()
 
@@ -121,7 +124,7 @@ def show(interactive: Any, static: Any) -> None:
     from IPython.display import display
 
     picture = io.StringIO()
-    static.savefig(picture, format="svg", dpi=160, metadata={"Date": None})  # dpi: of what is rasterised
+    static.savefig(picture, format="svg", metadata={"Date": None})
     plt.close(static)
     bundle = {
         "application/vnd.plotly.v1+json": json.loads(interactive.to_json()),

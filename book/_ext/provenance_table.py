@@ -99,7 +99,8 @@ def files_of(srcdir: Path, named: str) -> list[str]:
     path = srcdir / named
     if path.is_dir():
         return [f"{named.rstrip('/')}.zip"]
-    return sorted(f"{Path(named).parent}/{file.name}" for file in path.parent.glob(f"{path.stem}.*"))
+    beside = (file for file in path.parent.glob(f"{path.stem}.*") if file.suffix in (path.suffix, ".json"))
+    return sorted(f"{Path(named).parent}/{file.name}" for file in beside)
 
 
 def seconds(value: float | None) -> str:
