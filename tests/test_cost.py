@@ -74,7 +74,7 @@ def test_measured_throughput_goes_before_the_estimate_if_it_covers_all():
 
 def test_the_papers_grid_counts_a_run_that_two_notebooks_share_once():
     plan = grids.PLANS["cifar100"]
-    parts = [grid(plan) for grid in (grids.batch_sizes, grids.learning_rates, grids.clop_weights)]
+    parts = [grid(plan) for grid in (grids.batch_sizes, grids.learning_rates, grids.steady_rates, grids.clop_weights)]
     whole = cost.cost(grids.every_run(plan))
     assert whole.runs < sum(cost.cost(part).runs for part in parts)
     assert whole.runs == len({config.id for part in parts for config in part})

@@ -16,8 +16,9 @@ RESULTS = Path("results", "images")
 GRIDS = {
     "batch size": grids.batch_sizes,
     "learning rate": grids.learning_rates,
+    "learning rate, the highest kept": grids.steady_rates,
     "lambda": grids.clop_weights,
-    "all three, each run once": grids.every_run,
+    "all of them, each run once": grids.every_run,
 }
 NAMES = {"cifar100": "CIFAR-100", "tiny_imagenet": "Tiny-ImageNet"}
 
