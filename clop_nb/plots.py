@@ -59,7 +59,7 @@ def use_style() -> None:
             "legend.frameon": False,
             "legend.fontsize": 10,
             "text.color": INK,
-            "figure.dpi": 160,  # of what is rasterised
+            "figure.dpi": 120,  # of what is rasterised
             "svg.fonttype": "path",
             "svg.hashsalt": "clop-nb",
         }

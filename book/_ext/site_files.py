@@ -43,14 +43,23 @@ def copy_mathjax(outdir: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
+PICTURES = ("image/svg+xml", "image/png", "application/vnd.plotly.v1+json")
+
+
 def shed(outdir: Path) -> None:
-    """Take out what no reader's browser asks for, and the white space of notebooks."""
+    """Take out what no reader's browser asks for; of the notebooks to download, white space and pictures.
+
+    The page beside a notebook shows its pictures, and running it draws them again; here they would be a second copy.
+    """
     for pattern in ("*.map", "*.ttf"):  # of the theme: maps for its developers; every browser takes the woff2 instead
         for path in (outdir / "_static").rglob(pattern):
             path.unlink()
     shutil.rmtree(outdir / "_static" / "locales", ignore_errors=True)
     for path in (outdir / "_sources").rglob("*.ipynb"):
         content = json.loads(path.read_text(encoding="utf-8"))
+        for output in (output for cell in content["cells"] for output in cell.get("outputs", [])):
+            for kind in PICTURES:
+                output.get("data", {}).pop(kind, None)
         path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
 
 
