@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 FLAGS = [
     "--headless",
@@ -20,7 +20,9 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = (1280, 360)
+PATIENCE = 180_000  # ms; a page drawn in software on two shared cores is not late after Playwright's 30 s
 THEMES = ("light", "dark")
+expect.set_options(timeout=60_000)
 
 SEEN = """() => {
   const colour = (node) => getComputedStyle(node).backgroundColor;
@@ -59,6 +61,7 @@ class Visit:
 
 def see(page: Page, visit: Visit, url: str) -> None:
     """Open a page as a reader does: wait for the maths, scroll to the end, wait for the figures."""
+    page.set_default_timeout(PATIENCE)
     page.on("request", lambda request: visit.requests.append(request.url))
     # Warnings of the graphics driver are Chromium's; MathJax warns of what it does not understand.
     page.on(

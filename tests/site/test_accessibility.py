@@ -14,6 +14,8 @@ NOT_OURS = {
     ".sidebar-primary-items__start": "the theme's logo stands outside of its landmarks",
 }
 
+PATIENCE = 180_000  # ms; see conftest.py
+
 RUN = """async () => (await axe.run()).violations
   .filter((rule) => ['serious', 'critical'].includes(rule.impact))
   .flatMap((rule) => rule.nodes.map((node) => [rule.id, node.target.join(' '), node.html.slice(0, 120)]))"""
@@ -38,6 +40,7 @@ def test_axe_finds_nothing_serious_that_is_ours(browser, server, pages, axe, the
     found = {}
     for name in pages:
         page = context.new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{server}/{name}")
         page.evaluate("() => window.MathJax && MathJax.startup && MathJax.startup.promise")
         page.add_script_tag(path=axe)
@@ -52,6 +55,7 @@ def test_axe_finds_nothing_serious_that_is_ours(browser, server, pages, axe, the
 def test_headings_never_skip_a_level(browser, server, pages):
     skipped = {}
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     for name in pages:
         page.goto(f"{server}/{name}")
         levels = page.evaluate(HEADINGS)

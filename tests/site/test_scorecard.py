@@ -15,6 +15,7 @@ ROWS = "table.scorecard tbody tr"
 @pytest.fixture
 def page(browser: Browser, server: str) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1280, "height": 900})
+    opened.set_default_timeout(180_000)  # see conftest.py
     opened.goto(f"{server}/book/scorecard.html")
     expect(opened.locator(".table-filter")).to_be_visible()
     yield opened
