@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PRESETS", "choose", "preset_values", "project_file"]
+__all__ = ["PRESETS", "choose", "preset_values", "project_file", "whole"]
 
 PRESETS = ("smoke", "laptop", "paper")
 
@@ -57,6 +57,19 @@ def choose(
         if not acceptable:
             raise ValueError(f"parameter {name} must be {accepted}, got {value!r}")
     return value
+
+
+def whole(least: int) -> dict[str, Any]:
+    """For :func:`choose`: accept whole numbers from ``least`` on, and say so.
+
+    Returns:
+        The arguments ``check`` and ``accepted``.
+    """
+
+    def check(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    return {"check": check, "accepted": f"an integer of at least {least}"}
 
 
 def project_file(path: str) -> Path:

@@ -57,6 +57,14 @@ def test_simplex_prototypes():
         prototypes.simplex_etf(4, 2)
 
 
+def test_whole_numbers_are_accepted_from_the_least_on_and_named_otherwise():
+    values = {"smoke": 1, "laptop": 2, "paper": 3, **presets.whole(2)}
+    assert presets.choose("seeds", 2, "laptop", **values) == 2
+    for wrong in (1, 2.0, True, "2"):
+        with pytest.raises(ValueError, match="seeds must be an integer of at least 2"):
+            presets.choose("seeds", wrong, "laptop", **values)
+
+
 def test_presets_choose():
     kwargs = dict(smoke=1, laptop=2, paper=3, check=lambda v: v > 0, accepted="a positive integer")
     assert presets.choose("seeds", None, "laptop", **kwargs) == 2
