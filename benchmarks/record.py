@@ -28,6 +28,9 @@ from typing import Any
 
 import torch
 
+from clop_nb.provenance import processor
+from clop_nb.store import whole_file
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "benchmarks"
 LOAD_BEFORE = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -201,9 +204,8 @@ def write(
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as file:
+        file.write((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     print(text(content))
     return path
 
@@ -230,16 +232,6 @@ def text(content: Mapping[str, Any]) -> str:
         for target in content["targets"]
     ]
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """The processor in words."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
 
 
 def revision() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["code_hash", "device_name", "peak_memory_mib", "versions"]
+__all__ = ["code_hash", "device_name", "peak_memory_mib", "processor", "versions"]
 
 _PACKAGE = "clop_nb"
 # They fetch, keep and report: what they do cannot change a number.
@@ -96,12 +96,16 @@ def device_name(device: torch.device) -> str:
     """The device in words: the GPU's name, or ``cpu`` with the processor's model where the system tells it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
+    return f"{device.type} ({processor()})"
+
+
+def processor() -> str:
+    """The processor's model where the system tells it, else the kind of machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{device.type} ({model})"
+        return platform.processor() or platform.machine()
 
 
 def peak_memory_mib(device: torch.device) -> float:

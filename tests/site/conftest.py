@@ -10,15 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from pipeline.shots import FLAGS
+
 WIDTHS = (1280, 360)
 PATIENCE = 180_000  # ms; a page drawn in software on two shared cores is not late after Playwright's 30 s
 THEMES = ("light", "dark")
