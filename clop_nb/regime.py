@@ -71,22 +71,25 @@ def grid() -> dict[str, list[tuple[str, Setting, int]]]:
                     name = f"map-{optimizer}-{setting.loss}-{setting.clop_weight:g}"
                     parts.setdefault(name, []).extend(("", setting, seed) for seed in range(MAP_SEEDS))
     for factor, values in STRIPS.items():
-        for value in values:
-            for setting in methods(FAILING, value if factor == "clop_weight" else 1.0):
-                changed = setting
-                if factor == "noise":
-                    changed = replace(setting, noise=value, view_noise=value)
-                elif factor != "clop_weight":
-                    changed = replace(setting, **{factor: value})
-                parts.setdefault(f"strip-{factor}", []).extend((factor, changed, seed) for seed in range(STRIP_SEEDS))
+        settings = [setting for value in values for setting in _varied(factor, value)]
+        once = dict.fromkeys(settings)  # a baseline is the same at every weight
+        parts[f"strip-{factor}"] = [(factor, setting, seed) for setting in once for seed in range(STRIP_SEEDS)]
     return parts
+
+
+def _varied(factor: str, value: Any) -> Iterator[Setting]:
+    """The methods at :data:`FAILING` with one factor set to a value."""
+    if factor == "clop_weight":
+        return methods(FAILING, value)
+    names = ("noise", "view_noise") if factor == "noise" else (factor,)
+    return methods(replace(FAILING, **dict.fromkeys(names, value)))
 
 
 def row(part: str, factor: str, outcome: Outcome) -> dict[str, Any]:
     """One run as a row of the file."""
     values = {name: getattr(outcome.setting, name) for name in (f.name for f in fields(Setting))}
     scores = {"accuracy": outcome.accuracy, "accuracy_outputs": outcome.accuracy_outputs}
-    scores |= {"effective_rank": outcome.effective_rank, "largest_cosine": max(outcome.cosines)}
+    scores |= {"effective_rank": outcome.effective_rank, "largest_cosine": max(map(abs, outcome.cosines))}
     scores["norm"] = float(outcome.norms[-1]) if len(outcome.norms) else math.nan
     rounded = {name: "" if math.isnan(value) else f"{value:.5g}" for name, value in scores.items()}
     diverged = "" if outcome.diverged is None else outcome.diverged
