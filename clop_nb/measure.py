@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ __all__ = [
     "measure",
     "prototype_alignment",
     "represent",
-    "settle_batch_norm",
+    "settled",
     "short",
     "spectrum",
     "unit_rank",
@@ -28,28 +29,29 @@ SPECTRUM = 64
 
 
 @torch.no_grad()
-def settle_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every batch norm the mean statistics of these batches, under the weights as they are.
+def settled(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy of a model to be measured: every batch norm has the mean statistics of these batches.
 
-    The running averages of training lag behind the weights. After the few steps of a run with large batches they still
-    hold a part of their start, and batch sizes could not be compared. Wu and Johnson 2021 (arXiv 2105.07576) call the
-    remedy precise batch norm.
+    The running averages of training lag behind the weights. Early in a run, and at the end of one of few steps, they
+    hold a part of their start: batch sizes could not be compared, and embeddings that are spread look collapsed. Wu and
+    Johnson 2021 (arXiv 2105.07576) call the remedy precise batch norm.
 
     Args:
-        model: left in the mode that it was in.
+        model: left as it is.
         batches: float images as in training, (B, C, H, W) each, several.
+
+    Returns:
+        The copy, in evaluation mode.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    momenta, mode = [norm.momentum for norm in norms], model.training
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean over what comes
-    model.train()
+    copy = deepcopy(model)
+    for norm in copy.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over what comes
+    copy.train()
     for images in batches:
-        model(images)
-    model.train(mode)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+        copy(images)
+    return copy.eval()
 
 
 @torch.no_grad()

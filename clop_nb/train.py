@@ -25,7 +25,7 @@ from clop_nb import data, provenance, recipe
 from clop_nb.augment import two_views
 from clop_nb.checkpoint import resume, save
 from clop_nb.config import AUTHORS, PRINTED, RunConfig
-from clop_nb.measure import measure, represent, settle_batch_norm, short, unit_rank
+from clop_nb.measure import measure, represent, settled, short, unit_rank
 from clop_nb.progress import progress as line
 from clop_nb.records import RunRecord
 
@@ -35,7 +35,7 @@ COLLAPSED_BELOW = 2.0
 """A run has collapsed when the effective rank of the test embeddings at unit length is below this."""
 # Runs shorter than this leave no checkpoint, longer ones one every so many seconds.
 CHECKPOINT_EVERY = 60.0
-# Batch norm's statistics are taken anew after training, from views of this many images in so many batches.
+# Batch norm's statistics are taken anew for a measurement, from views of this many images in so many batches.
 STATISTICS_OVER, STATISTICS_BATCHES = 4096, 8
 # How often the effective rank is measured on the way, last epoch included.
 RANKS = 10
@@ -203,7 +203,7 @@ def _run(
             break
         curves["loss"].append(short(mean))
         if (epoch + 1) * RANKS // config.epochs > epoch * RANKS // config.epochs:
-            _, z = represent(model.eval(), test_images)
+            _, z = represent(_to_measure(config, model, x), test_images)
             if not torch.isfinite(z).all():
                 diverged = f"the embeddings were not finite after epoch {epoch + 1}"
                 break
@@ -216,12 +216,9 @@ def _run(
 
     metrics: dict[str, Any] = {}
     if diverged is None:
-        again = torch.randperm(len(x), generator=recipe.stream(config, "statistics"))[:STATISTICS_OVER].to(device)
-        fresh = recipe.stream(config, "fresh views")
-        settle_batch_norm(model, (two_views(x[part], fresh)[0] for part in again.chunk(STATISTICS_BATCHES)))
         known = {f: data.labelled_subset(labels, f, recipe.stream(config, "labels")) for f in config.probe_fractions}
         measured = measure(
-            model.eval(),
+            _to_measure(config, model, x),
             x,
             {fraction: shown.to(device) for fraction, shown in known.items()},
             test_images,
@@ -253,6 +250,13 @@ def _run(
         code_hash=provenance.code_hash(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _to_measure(config: RunConfig, model: torch.nn.Module, x: Tensor) -> torch.nn.Module:
+    """The model with batch norm's statistics settled, on the same views whenever in the run it is asked for."""
+    chosen = torch.randperm(len(x), generator=recipe.stream(config, "statistics"))[:STATISTICS_OVER].to(x.device)
+    fresh = recipe.stream(config, "fresh views")
+    return settled(model, (two_views(x[part], fresh)[0] for part in chosen.chunk(STATISTICS_BATCHES)))
 
 
 def _device(name: str) -> torch.device:

@@ -162,16 +162,17 @@ def test_measure_collects_each_probe_fraction_and_refuses_what_is_not_finite():
     assert measure.measure(lambda x: (x.flatten(1).log(), x.flatten(1)), images * 0, known, images, labels, 3) is None
 
 
-def test_settled_batch_norm_is_the_mean_over_the_batches_and_leaves_the_rest():
+def test_a_settled_copy_has_the_mean_statistics_of_the_batches_and_the_model_its_own():
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU()).eval()
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU()).train()
     model[1].running_mean.fill_(100.0)
-    weights = model[0].weight.clone()
     batches = list(torch.rand(4, 16, 1, 8, 8))
-    measure.settle_batch_norm(model, batches)
+    copy = measure.settled(model, batches)
     before = [model[0](images) for images in batches]
-    torch.testing.assert_close(model[1].running_mean, torch.stack([z.mean((0, 2, 3)) for z in before]).mean(0))
-    torch.testing.assert_close(model[1].running_var, torch.stack([z.var((0, 2, 3)) for z in before]).mean(0))
-    assert not model.training
+    torch.testing.assert_close(copy[1].running_mean, torch.stack([z.mean((0, 2, 3)) for z in before]).mean(0))
+    torch.testing.assert_close(copy[1].running_var, torch.stack([z.var((0, 2, 3)) for z in before]).mean(0))
+    assert not copy.training
+    assert model.training
     assert model[1].momentum == 0.1
-    assert torch.equal(model[0].weight, weights)
+    assert (model[1].running_mean == 100).all()
+    assert torch.equal(copy[0].weight, model[0].weight)
