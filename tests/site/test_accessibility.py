@@ -20,9 +20,9 @@ RUN = """async () => (await axe.run()).violations
   .filter((rule) => ['serious', 'critical'].includes(rule.impact))
   .flatMap((rule) => rule.nodes.map((node) => [rule.id, node.target.join(' '), node.html.slice(0, 120)]))"""
 
-HEADINGS = (
-    "() => [...document.querySelectorAll('article h1, article h2, article h3, article h4')].map((h) => +h.tagName[1])"
-)
+# The theme's search page has no article.
+HEADINGS = """() => [...(document.querySelector('article') ?? document.querySelector('.bd-search-container'))
+  .querySelectorAll('h1, h2, h3, h4, h5, h6')].map((h) => +h.tagName[1])"""
 
 
 @pytest.fixture(scope="module")
