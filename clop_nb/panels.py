@@ -14,7 +14,7 @@ from clop_nb.plots import METHOD_COLOURS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["colour", "curves", "forest", "means", "method_name", "not_run", "share", "ticks"]
+__all__ = ["colour", "curves", "forest", "means", "method_name", "not_run", "plus_minus", "share", "ticks"]
 
 
 def method_name(method: str, fraction: float) -> str:
@@ -101,6 +101,12 @@ def not_run(axes: Any, title: str, recorded: int, runs: int) -> None:
     )
 
 
+def plus_minus(values: Any) -> str:
+    """Mean over seeds and half-width of its 95 % interval, as text that a table does not break."""
+    mean, low, _ = compare.interval(values)
+    return f"{mean:.1f} ± {mean - low:.1f}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def means(table: pd.DataFrame, x: str, metric: str) -> pd.DataFrame:
     """Means over seeds with the half-widths of their 95 % intervals, as text.
 
@@ -116,10 +122,7 @@ def means(table: pd.DataFrame, x: str, metric: str) -> pd.DataFrame:
 
     rows = {}
     for (fraction, method), group in table.groupby(["fraction", "method"]):
-        cells = {}
-        for value, one in group.groupby(x):
-            mean, low, _ = compare.interval(one[metric].to_numpy())
-            cells[f"{value:g}"] = f"{mean:.1f} ± {mean - low:.1f}"
+        cells = {f"{value:g}": plus_minus(one[metric]) for value, one in group.groupby(x)}
         rows[fraction, METHODS.index(method)] = cells
     ordered = pd.DataFrame.from_dict({key: rows[key] for key in sorted(rows)}, orient="index")
     ordered.index = pd.MultiIndex.from_tuples(
