@@ -84,7 +84,8 @@ def complete(
         retry_failed: run again what is recorded as failed.
         redo_stale: run again what other code made. A record that had metrics is replaced by one that has, never by a
             failure.
-        progress: see :data:`Progress`. ``None``: one line on a terminal, and silence elsewhere.
+        progress: see :data:`Progress`. ``None``: one line on a terminal, a line every tenth of the way in a log, and
+            silence in a notebook, whose page would keep them.
 
     Returns:
         :func:`clop_nb.records.frame` of the records, in the order of the configurations.
@@ -257,7 +258,7 @@ def _is_due(record: records.RunRecord | None, retry_failed: bool, redo_stale: bo
 def _countdown(total: int, progress: Progress | None) -> Callable[[int], None]:
     """What is called with the number of runs done in this sweep."""
     if progress is None:
-        return line("training", total, "runs") if total and sys.stderr.isatty() else lambda done: None
+        return line("training", total, "runs") if total and "ipykernel" not in sys.modules else lambda done: None
     start = time.monotonic()
 
     def show(done: int) -> None:
