@@ -127,6 +127,6 @@ def means(table: pd.DataFrame, x: str, metric: str) -> pd.DataFrame:
     ordered = pd.DataFrame.from_dict({key: rows[key] for key in sorted(rows)}, orient="index")
     ordered.index = pd.MultiIndex.from_tuples(
         [(share(fraction), method_name(METHODS[place], fraction)) for fraction, place in sorted(rows)],
-        names=["loss and classifier see", "method"],
+        names=["labels", "method"],
     )
     return ordered

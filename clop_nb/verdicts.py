@@ -49,7 +49,7 @@ class Verdict:
 
     def _html(self) -> str:
         claim = CLAIMS[self.id]
-        spread = "" if self.low is None or self.high is None else f" ({_shown(self.low)} to {_shown(self.high)})"
+        spread = "" if self.low is None or self.high is None else f" ({_interval(self.low, self.high)})"
         seeds = "" if self.seeds is None else f", {self.seeds} seeds"
         ours = "" if self.ours is None else f"{_shown(self.ours)}{spread}{seeds}"
         slug = self.verdict.replace(",", "").replace(" ", "-")
@@ -114,6 +114,12 @@ def state(
         anchor=anchor,
         device=device,
     )
+
+
+def _interval(low: float, high: float) -> str:
+    """Both ends with the decimals that show their distance to three digits."""
+    decimals = min(max(2 - math.floor(math.log10(high - low)), 0), 6) if high > low else 6
+    return f"{low:.{decimals}f} to {high:.{decimals}f}"
 
 
 def _shown(value: float | str) -> str:

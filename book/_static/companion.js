@@ -118,7 +118,7 @@
     const plot = document.createElement("div");
     plot.className = "plotly-plot";
     plot.style.height = (figure.layout.height || 480) + "px";
-    plot.setAttribute("role", "img");
+    plot.setAttribute("role", "group"); // with the buttons of plotly in it
     if (picture && picture.alt) plot.setAttribute("aria-label", picture.alt);
     try {
       const Plotly = await plotly();

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,8 +35,14 @@ SEEN = """() => {
     broken_images: [...document.images].filter((n) => !n.complete || (shown(n) && n.naturalWidth === 0)).map((n) => n.src),
     without_alt: [...document.querySelectorAll('article figure img')].filter((n) => !n.alt || n.alt.startsWith('../') || n.alt.endsWith('.svg')).map((n) => n.src),
     theme: document.documentElement.dataset.theme,
+    headings: [...(document.querySelector('article') ?? document.querySelector('.bd-search-container'))  // the theme's search page has no article
+      .querySelectorAll('h1, h2, h3, h4, h5, h6')].map((h) => +h.tagName[1]),
   };
 }"""
+
+AXE = """async () => (await axe.run()).violations
+  .filter((rule) => ['serious', 'critical'].includes(rule.impact))
+  .flatMap((rule) => rule.nodes.map((node) => [rule.id, node.target.join(' '), node.html.slice(0, 120)]))"""
 
 
 @dataclass
@@ -46,6 +53,7 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seen: dict = field(default_factory=dict)
+    axe: list | None = None
 
     @property
     def where(self) -> str:
@@ -121,6 +129,7 @@ def pages(built_site: Path) -> list[str]:
 
 @pytest.fixture(scope="session")
 def visits(browser: Browser, server: str, pages: list[str]) -> list[Visit]:
+    axe = importlib.util.find_spec("axe_playwright_python")  # the package that brings the script
     made = []
     for width in WIDTHS:
         for theme in THEMES:
@@ -129,6 +138,9 @@ def visits(browser: Browser, server: str, pages: list[str]) -> list[Visit]:
                 page = context.new_page()
                 visit = Visit(name, width, theme)
                 see(page, visit, f"{server}/{name}")
+                if axe is not None and width == max(WIDTHS):
+                    page.add_script_tag(path=Path(axe.origin).parent / "axe.min.js")
+                    visit.axe = page.evaluate(AXE)
                 page.close()
                 made.append(visit)
             context.close()
