@@ -94,6 +94,8 @@ def test_a_verdict_carries_its_record_and_the_papers_value():
     assert record["seeds"] == 5
     assert "2.03 at k = 30" in data["text/html"]
     assert "&lt;exact&gt;" in data["text/html"]
+    wide = verdicts.state("T1", "reproduced", "It is.", ours=0.5, low=-0.004189, high=1.004)
+    assert "0.5 (-0.00 to 1.00)" in wide._repr_mimebundle_()["text/html"]
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ def see(page: Page, visit: Visit, url: str) -> None:
         """async () => { for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 2) {
              scrollTo(0, y); await new Promise((done) => setTimeout(done, 20)); } }"""
     )
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.plotly-figure')]"
-        ".every((n) => ['yes', 'failed'].includes(n.dataset.drawn))",
-        timeout=240_000,
-    )
+    for figure in page.locator(".plotly-figure").all():  # one after the other: a busy machine misses one scrolled past
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "(figure) => ['yes', 'failed'].includes(figure.dataset.drawn)", arg=figure.element_handle(), timeout=240_000
+        )
     visit.seen = page.evaluate(SEEN)
 
 
