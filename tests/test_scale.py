@@ -104,7 +104,7 @@ def test_the_blocks_for_several_gpus_work_with_workers_on_processors(place):
 def test_the_block_for_slurm_asks_for_gpus_and_trains_by_its_jobs(place):
     folder, _ = place
     for name, text in {
-        "sbatch": 'cp "$1" job-$$; bash "$1" >> jobs.log 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": 'cp "$1" job-$$; bash job-$$ >> jobs.log 2>&1 & echo "Submitted batch job $!"',
         "scancel": 'kill "$@" 2>> jobs.log',
     }.items():
         path = folder / "bin" / name

@@ -208,7 +208,7 @@ def test_two_sweeps_share_one_store(folder, log):
 
 def test_a_dask_cluster_whose_worker_is_killed_in_mid_run(folder, log):
     distributed = pytest.importorskip("distributed")
-    options = dict(n_workers=3, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+    options = dict(n_workers=3, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
     run = functools.partial(fake, log=log, seconds=0.2, kill_at=(2,))
     with (
         distributed.LocalCluster(**options) as cluster,
