@@ -258,7 +258,8 @@ def _is_due(record: records.RunRecord | None, retry_failed: bool, redo_stale: bo
 def _countdown(total: int, progress: Progress | None) -> Callable[[int], None]:
     """What is called with the number of runs done in this sweep."""
     if progress is None:
-        return line("training", total, "runs") if total and "ipykernel" not in sys.modules else lambda done: None
+        in_notebook = "ipykernel" in sys.modules and not sys.stderr.isatty()
+        return line("training", total, "runs") if total and not in_notebook else lambda done: None
     start = time.monotonic()
 
     def show(done: int) -> None:
